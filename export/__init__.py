@@ -1,0 +1,1 @@
+"""Train the multi-head profile model and export it to ONNX."""

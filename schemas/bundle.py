@@ -1,0 +1,210 @@
+"""The model bundle: a directory that training writes and the worker serves.
+
+| file | content |
+|---|---|
+| `manifest.json` | this room's `Manifest` |
+| `article_encoder.onnx` | two-stage: token ids of one article → vector |
+| `profile_head.onnx` | two-stage: the newest article vectors → estimates and interest vector |
+| `reader_model.onnx` | reference: token ids of a reader's concatenated posts → estimates |
+| `tokenizer.model` | SentencePiece model |
+| `tag_affinity.json` | which tags each age band, income group and gender likes |
+
+Graph inputs and outputs have fixed names, listed here; batch axes are dynamic.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from schemas.errors import BundleError
+
+MANIFEST_FILE = "manifest.json"
+TOKENIZER_FILE = "tokenizer.model"
+TAG_AFFINITY_FILE = "tag_affinity.json"
+FORMAT_VERSION = 1
+
+ARTICLE_ENCODER = "article_encoder"
+PROFILE_HEAD = "profile_head"
+READER_MODEL = "reader_model"
+
+ESTIMATE_OUTPUTS = ("age_years", "age_sd", "income_probabilities", "gender_female")
+"""Outputs of `profile_head` and `reader_model`: (B,), (B,), (B, G), (B,), all float32."""
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A named graph input or output; a string in the shape names a dynamic axis."""
+
+    name: str
+    shape: list[int | str]
+    dtype: Literal["float32", "int32", "int64"]
+
+
+class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One ONNX file with its inputs and outputs."""
+
+    file: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class FileSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Size and checksum of a file of the bundle."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle holds and how it came about.
+
+    `model_version` is derived from the checksums: the same files have the same version.
+    """
+
+    architecture: Literal["two-stage", "reference"]
+    model_version: str
+    graphs: dict[str, GraphSpec]
+    files: dict[str, FileSpec]
+    vocabulary_size: Annotated[int, msgspec.Meta(ge=1, le=50_000)]
+    article_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    """Longest article in tokens (T); the rest is cut."""
+    row_width: Annotated[int, msgspec.Meta(ge=1)]
+    """What is kept per article: D of a two-stage bundle, T of a reference bundle."""
+    max_clicks: Annotated[int, msgspec.Meta(ge=1)]
+    """The newest clicks an estimate is made from (N)."""
+    reader_tokens: int | None = None
+    """Reference bundles: length of a reader's concatenated posts in tokens."""
+    income_groups: list[str]
+    """Labels of the income groups, lowest first."""
+    age_mean_years: float
+    age_sd_years: float
+    created_at: str
+    training: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    format_version: int = FORMAT_VERSION
+
+
+class TagAffinity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tags each segment of readers likes, learned from the training readers.
+
+    `lift[s][t]` is the log of how much more often segment s reads tag t than all readers do,
+    shrunk towards 0 where there is little evidence. Segments: `gender:female`, `gender:male`,
+    `income:0` …, and age bands `age:0-24` … `age:65-`, whose bounds are in `age_bounds`.
+    """
+
+    tags: list[str]
+    num_income_groups: int
+    age_bounds: list[float]
+    """Inner bounds of the age bands in years, ascending; A bounds make A + 1 bands."""
+    gender: list[list[float]]
+    """(2, tags): woman, man."""
+    income: list[list[float]]
+    """(groups, tags)."""
+    age: list[list[float]]
+    """(bands, tags)."""
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def version_of(files: dict[str, FileSpec]) -> str:
+    """Derive the model version from the checksums of its files.
+
+    >>> version_of({"a": FileSpec(size=0, sha256="0" * 64)})
+    'ee3d6fbd757f'
+    """
+    lines = "".join(f"{name} {spec.sha256}\n" for name, spec in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
+
+
+def describe_files(directory: Path) -> dict[str, FileSpec]:
+    """Return size and checksum of every file of a bundle but its manifest."""
+    return {
+        path.name: FileSpec(size=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(directory.iterdir())
+        if path.name != MANIFEST_FILE
+    }
+
+
+def load_manifest(bundle: Path) -> Manifest:
+    """Read a bundle's manifest and verify every file against it.
+
+    Raises:
+        BundleError: when a file is missing, unexpected in size or content, or the manifest is
+            not one this version understands.
+    """
+    path = bundle / MANIFEST_FILE
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise BundleError(f"{path}: format {manifest.format_version} is not {FORMAT_VERSION}")
+    for name, spec in manifest.files.items():
+        _verify(bundle, name, spec)
+    if manifest.model_version != version_of(manifest.files):
+        raise BundleError(f"{path}: model_version does not match the files")
+    wanted = (
+        {ARTICLE_ENCODER, PROFILE_HEAD} if manifest.architecture == "two-stage" else {READER_MODEL}
+    )
+    listed = {graph.file for graph in manifest.graphs.values()} | {TOKENIZER_FILE}
+    if set(manifest.graphs) != wanted or not listed <= set(manifest.files):
+        raise BundleError(f"{path}: graphs do not fit the architecture {manifest.architecture}")
+    return manifest
+
+
+def _verify(bundle: Path, name: str, spec: FileSpec) -> None:
+    path = bundle / name
+    # A name from the manifest must stay a plain file of the bundle.
+    if Path(name).name != name or path.is_symlink() or not path.is_file():
+        raise BundleError(f"{path}: not a file of the bundle")
+    if path.stat().st_size != spec.size or sha256_of(path) != spec.sha256:
+        raise BundleError(f"{path}: content differs from the manifest's checksum")
+
+
+def write_bundle(out: Path, fill: Callable[[Path], None]) -> None:
+    """Write a bundle so that nobody ever sees half of one.
+
+    `fill` writes every file, the manifest last, into a directory beside `out`, which is then
+    renamed into place; an existing bundle at `out` is replaced.
+
+    Raises:
+        BundleError: when `out` exists and is not a bundle, or what was written is not valid.
+    """
+    occupied = out.is_file() or (out.is_dir() and any(out.iterdir()))
+    if occupied and not (out / MANIFEST_FILE).is_file():
+        raise BundleError(f"{out}: exists and is not a bundle")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        fill(staging)
+        load_manifest(staging)
+        staging.chmod(0o755)
+        _swap(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(staging: Path, out: Path) -> None:
+    if not out.exists():
+        staging.rename(out)
+        return
+    # rename(2) cannot replace a directory that holds files: move the old one aside first.
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    out.rename(old / out.name)
+    try:
+        staging.rename(out)
+    except OSError:
+        (old / out.name).rename(out)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

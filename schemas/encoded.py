@@ -1,0 +1,28 @@
+"""What the worker keeps of an article once it is encoded: `encoded:{article_id}`, MessagePack."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EncodedArticle(msgspec.Struct, frozen=True, array_like=True):
+    """An article as the catalogue holds it; shared by all workers.
+
+    `row` is the encoder's output for the article as little-endian bytes: float32 (D,) of a
+    two-stage bundle, int32 token ids (T,) of the one-graph reference bundle.
+    """
+
+    article_id: str
+    model_version: str
+    row: bytes
+    tags: list[str]
+    published_ms: int | None
+    language: str | None = None
+
+    def array(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+        """Return the row as an array.
+
+        >>> EncodedArticle("a", "v", b"\\0\\0\\x80?", [], None).array(np.dtype("<f4"))
+        array([1.], dtype=float32)
+        """
+        return np.frombuffer(self.row, dtype=dtype)

@@ -1,0 +1,62 @@
+"""The names of the Redis keys.
+
+A reader's three keys share the hash tag `{user_id}`, so that Redis Cluster keeps them on one
+node and one script can write them together. Ids are written as they are, but for the three
+characters that would break the tag: `{`, `}` and `%` are percent-encoded. The encoding is
+injective: two readers never share a key.
+"""
+
+CATALOGUE_INDEX = "{catalogue}:index"
+"""Sorted set: article_id by the sequence number of its latest change."""
+
+CATALOGUE_SEQUENCE = "{catalogue}:sequence"
+"""Counter: the sequence number of the latest change."""
+
+_ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
+def hash_tag(identifier: str) -> str:
+    """Return the id as it stands between the braces.
+
+    >>> hash_tag("42"), hash_tag("a}b")
+    ('42', 'a%7Db')
+    """
+    return identifier.translate(_ESCAPES)
+
+
+def profile(user_id: str) -> str:
+    """Name the JSON `Profile` of a reader.
+
+    >>> profile("42")
+    'profile:{42}'
+    """
+    return f"profile:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def history(user_id: str) -> str:
+    """Name the packed history of a reader (see `schemas.history`)."""
+    return f"history:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def recs(user_id: str) -> str:
+    """Name the JSON `Recommendation` of a reader."""
+    return f"recs:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def article(article_id: str) -> str:
+    """Name the JSON `Article` (its body cut to what the encoder reads)."""
+    return f"article:{{{article_id.translate(_ESCAPES)}}}"
+
+
+def encoded(article_id: str) -> str:
+    """Name the encoded article (see `schemas.encoded`)."""
+    return f"encoded:{{{article_id.translate(_ESCAPES)}}}"
+
+
+def waiting(article_ref: bytes) -> str:
+    """Name the set of readers who clicked an article that is not known yet.
+
+    >>> waiting(bytes.fromhex("0102030405ff"))
+    'waiting:{0102030405ff}'
+    """
+    return f"waiting:{{{article_ref.hex()}}}"

@@ -1,0 +1,192 @@
+"""The messages on the topics and the values in Redis, one frozen record each.
+
+JSON on the wire. Rules of evolution: unknown fields are ignored, new fields have defaults, a
+field's type never changes. `schemas/json_schema/` is generated from here (`python -m
+schemas.json_schema`) and tested to be current.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from schemas.timestamps import Timestamp
+
+MAX_ID_BYTES = 512
+"""Longest accepted reader, article or event id, in UTF-8 bytes."""
+
+_ID_SCHEMA: dict[str, Any] = {"description": f"At most {MAX_ID_BYTES} bytes of UTF-8."}
+Id = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_ID_BYTES, extra_json_schema=_ID_SCHEMA)
+]
+Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class Article(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of news, as published on the `articles` topic (key: article_id).
+
+    A later message with the same article_id replaces the earlier one.
+    """
+
+    article_id: Id
+    title: str | None = None
+    body: str | None = None
+    tags: list[str] | None = None
+    published_at: Timestamp | None = None
+    language: str | None = None
+
+
+class Click(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader opened an article; the `clicks` topic (key: user_id).
+
+    Two clicks with the same reader, event_id, article_id and timestamp are one click. Without an
+    event_id, reader, article and timestamp identify it. A click with `consent` false is never
+    used.
+    """
+
+    user_id: Id
+    article_id: Id
+    timestamp: Timestamp
+    event_id: Id | None = None
+    session_id: str | None = None
+    consent: bool = True
+
+
+class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Age in years: the mean and standard deviation of a normal distribution."""
+
+    years: float
+    sd: Annotated[float, msgspec.Meta(gt=0.0)]
+
+
+class IncomeEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The most probable income group (0-based) and the probability of each group."""
+
+    group: Annotated[int, msgspec.Meta(ge=0)]
+    probabilities: list[Probability]
+
+
+class GenderEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The probability that the reader is a woman."""
+
+    female: Probability
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the model thinks a reader is: `profile:{user_id}` in Redis and the `profiles` topic.
+
+    A pure function of the reader's history and the model, but for `updated_at`. `tags` are the
+    reader's own interests: weights that sum to 1, most read first, recent clicks count more.
+    `num_clicks` counts the clicks held in the history; `num_known` those whose article is known,
+    which are the ones the estimates rest on (the newest of them, up to the model's window).
+    """
+
+    user_id: str
+    age: AgeEstimate
+    income: IncomeEstimate
+    gender: GenderEstimate
+    tags: dict[str, float]
+    num_clicks: int
+    num_known: int
+    first_click: datetime
+    last_click: datetime
+    model_version: str
+    updated_at: datetime
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One named share of an item's score, such as `tag:economy` 0.4."""
+
+    name: str
+    weight: float
+
+
+class RecommendedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A recommended article with its tags, its score and what the score is made of.
+
+    The weights of `reasons` add up to `score`, up to rounding.
+    """
+
+    article_id: str
+    score: float
+    tags: list[str]
+    reasons: list[Reason]
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader's front page, best first: the `recommendations` topic (key: user_id) and Redis.
+
+    `recommendation_id` is a function of the reader, the history and the model, so that a
+    consumer can recognise a repeated one.
+    """
+
+    recommendation_id: str
+    user_id: str
+    items: list[RecommendedItem]
+    model_version: str
+    generated_at: datetime
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader asked to be forgotten; the `erasures` topic (key: user_id)."""
+
+    user_id: Id
+    requested_at: Timestamp
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a message was put aside; the headers of a message on the `dead-letters` topic.
+
+    Key and value are the original bytes. `truncated` says that the value was longer than
+    `MAX_MESSAGE_BYTES` and only its beginning is kept; `topic`, `partition` and `offset` point at
+    the whole.
+    """
+
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    size: int = 0
+    truncated: bool = False
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Return Kafka headers, one per field.
+
+        >>> DeadLetter(reason="malformed", topic="clicks", partition=0, offset=7).headers()[0]
+        ('reason', b'malformed')
+        """
+        return [
+            ("reason", self.reason.encode()),
+            ("topic", self.topic.encode()),
+            ("partition", str(self.partition).encode()),
+            ("offset", str(self.offset).encode()),
+            ("size", str(self.size).encode()),
+            ("truncated", b"true" if self.truncated else b"false"),
+        ]
+
+    @classmethod
+    def from_headers(cls, headers: list[tuple[str, bytes]]) -> "DeadLetter":
+        """Read the record back from Kafka headers.
+
+        >>> letter = DeadLetter(reason="oversized", topic="clicks", partition=3, offset=9, size=2)
+        >>> DeadLetter.from_headers(letter.headers()) == letter
+        True
+
+        Raises:
+            msgspec.ValidationError: when a header is missing or of the wrong type.
+        """
+        fields = {name: value.decode() for name, value in headers}
+        return msgspec.convert(fields, cls, strict=False)
+
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""Longest accepted message value; a longer one is dead-lettered as `oversized`."""
+
+WIRE_RECORDS: tuple[type[msgspec.Struct], ...] = (
+    Article,
+    Click,
+    Profile,
+    Recommendation,
+    Erasure,
+    DeadLetter,
+)

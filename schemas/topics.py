@@ -1,0 +1,30 @@
+"""The names of the Kafka topics, and what each needs of the broker."""
+
+import msgspec
+
+ARTICLES = "articles"
+CLICKS = "clicks"
+ERASURES = "erasures"
+PROFILES = "profiles"
+RECOMMENDATIONS = "recommendations"
+DEAD_LETTERS = "dead-letters"
+
+
+class Topics(msgspec.Struct, frozen=True, kw_only=True):
+    """The topic names of one installation; all configurable, so that several share a broker."""
+
+    articles: str = ARTICLES
+    clicks: str = CLICKS
+    erasures: str = ERASURES
+    profiles: str = PROFILES
+    recommendations: str = RECOMMENDATIONS
+    dead_letters: str = DEAD_LETTERS
+
+    def all(self) -> tuple[str, ...]:
+        """Return every topic name, without repeats (articles and clicks may share one)."""
+        return tuple(dict.fromkeys(getattr(self, field) for field in self.__struct_fields__))
+
+    def config(self, topic: str) -> dict[str, str]:
+        """Return the broker's settings for a topic: the newest per key is kept, or everything."""
+        compacted = topic in (self.articles, self.profiles) and topic != self.clicks
+        return {"cleanup.policy": "compact"} if compacted else {}

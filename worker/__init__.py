@@ -1,0 +1,1 @@
+"""Consume clicks, keep every reader's profile and front page current."""
