@@ -182,7 +182,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 MAX_MESSAGE_BYTES = 1_000_000
 """Longest accepted message value; a longer one is dead-lettered as `oversized`."""
 
-WIRE_RECORDS: tuple[type[msgspec.Struct], ...] = (
+WIRE_RECORDS = (
     Article,
     Click,
     Profile,

@@ -8,8 +8,8 @@ import msgspec
 # An RFC 3339 time must carry an offset: a naive one would mean another moment on another machine.
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)] | int
 
-MAX_TIMESTAMP_MS = 2**48 - 1
-"""Latest representable moment (year 10889): six bytes in the packed history."""
+MAX_RFC3339_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last that RFC 3339 can write."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

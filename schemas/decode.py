@@ -1,0 +1,160 @@
+"""Bytes from Kafka to records, or a reason why not.
+
+Both input topics take the same messages, so that one topic may carry articles and clicks (as
+Metarank's does). The reasons, used in dead letters and metrics:
+
+| reason | meaning |
+|---|---|
+| `empty` | no value |
+| `oversized` | longer than 1,000,000 bytes |
+| `malformed` | not JSON in UTF-8 |
+| `invalid` | JSON, but not an article, click or Metarank event |
+| `timestamp` | before 1970 or after the year 9999 |
+| `future` | dated more than a day ahead |
+"""
+
+import msgspec
+
+from schemas.errors import InvalidMessageError
+from schemas.metarank import decode_metarank
+from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure
+from schemas.timestamps import MAX_RFC3339_MS, to_ms
+
+MAX_AHEAD_MS = 24 * 3600 * 1000
+"""How far ahead of the worker's clock a click or publication may be dated."""
+
+MAX_TAGS = 64
+"""Tags beyond these are ignored: an article with thousands would slow every ranking."""
+
+_click_decoder = msgspec.json.Decoder(Click)
+_article_decoder = msgspec.json.Decoder(Article)
+_erasure_decoder = msgspec.json.Decoder(Erasure)
+
+
+def decode_click(raw: bytes | None, now_ms: int) -> Click | Article | None:
+    """Decode a message of the clicks topic; None of an event that is neither click nor article.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    raw = check_size(raw)
+    try:
+        click = _click_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_other(raw, now_ms, error)
+    return checked_click(click, now_ms)
+
+
+def decode_article(raw: bytes | None, now_ms: int) -> Click | Article | None:
+    """Decode a message of the articles topic; None of an event that is neither click nor article.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    raw = check_size(raw)
+    # A click has an article_id too and would pass as an article without text.
+    if b'"user_id"' in raw:
+        return decode_click(raw, now_ms)
+    try:
+        article = _article_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_other(raw, now_ms, error)
+    return checked_article(article)
+
+
+def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
+    """Decode a message of the erasures topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    raw = check_size(raw)
+    try:
+        erasure = _erasure_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, error) from error
+    check_timestamp(to_ms(erasure.requested_at), now_ms)
+    check_id(erasure.user_id)
+    return erasure
+
+
+def check_size(raw: bytes | None) -> bytes:
+    """Return the value, if there is one and it is not oversized."""
+    if not raw:
+        raise InvalidMessageError("empty")
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise InvalidMessageError("oversized", f"{len(raw)} bytes")
+    return raw
+
+
+def checked_click(click: Click, now_ms: int) -> Click:
+    """Return the click, if its ids and its time can be kept."""
+    check_timestamp(to_ms(click.timestamp), now_ms)
+    check_id(click.user_id)
+    check_id(click.article_id)
+    if click.event_id is not None:
+        check_id(click.event_id)
+    return click
+
+
+def checked_article(article: Article) -> Article:
+    """Return the article, if its id and its time can be kept.
+
+    A publication may lie ahead: the article is held back from front pages until then.
+    """
+    check_id(article.article_id)
+    if article.published_at is not None:
+        check_timestamp(to_ms(article.published_at), MAX_RFC3339_MS)
+    return article
+
+
+def check_timestamp(timestamp_ms: int, now_ms: int) -> None:
+    """Refuse a time that cannot be packed or lies more than a day ahead."""
+    if not 0 <= timestamp_ms <= MAX_RFC3339_MS:
+        raise InvalidMessageError("timestamp", "before 1970 or after 9999")
+    if timestamp_ms > now_ms + MAX_AHEAD_MS:
+        raise InvalidMessageError("future", "more than a day ahead")
+
+
+def check_id(identifier: str) -> None:
+    """Refuse an id that is too long in bytes or is not valid Unicode (a lone surrogate)."""
+    if len(identifier) * 4 <= MAX_ID_BYTES and identifier.isascii():
+        return
+    try:
+        size = len(identifier.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidMessageError("invalid", "an id is not valid Unicode") from error
+    if size > MAX_ID_BYTES:
+        raise InvalidMessageError("invalid", f"an id is longer than {MAX_ID_BYTES} bytes")
+
+
+def _decode_other(raw: bytes, now_ms: int, first_error: Exception) -> Click | Article | None:
+    # Only what says it is an event is tried as Metarank's: the error a producer reads should be
+    # about the message they meant to send.
+    if b'"event"' not in raw:
+        # Articles on a shared topic; what lacks user_id cannot be a click.
+        if b'"article_id"' in raw and b'"user_id"' not in raw:
+            try:
+                return checked_article(_article_decoder.decode(raw))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                pass
+        raise _invalid(raw, first_error) from first_error
+    try:
+        record = decode_metarank(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, error) from error
+    if isinstance(record, Click):
+        return checked_click(record, now_ms)
+    if isinstance(record, Article):
+        return checked_article(record)
+    return None
+
+
+def _invalid(raw: bytes, error: Exception) -> InvalidMessageError:
+    if isinstance(error, msgspec.ValidationError):
+        return InvalidMessageError("invalid", str(error))
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return InvalidMessageError("malformed", "not UTF-8")
+    return InvalidMessageError("malformed", "not JSON")
