@@ -7,7 +7,7 @@ injective: two readers never share a key.
 """
 
 CATALOGUE_INDEX = "{catalogue}:index"
-"""Sorted set: article_id by the sequence number of its latest change."""
+"""Sorted set: article reference (6 bytes) by the sequence number of its latest change."""
 
 CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
@@ -43,20 +43,25 @@ def recs(user_id: str) -> str:
     return f"recs:{{{user_id.translate(_ESCAPES)}}}"
 
 
+def unreadable(user_id: str) -> str:
+    """Name a history that was set aside because its format is unknown."""
+    return f"unreadable:{{{user_id.translate(_ESCAPES)}}}"
+
+
 def article(article_id: str) -> str:
     """Name the JSON `Article` (its body cut to what the encoder reads)."""
     return f"article:{{{article_id.translate(_ESCAPES)}}}"
 
 
-def encoded(article_id: str) -> str:
-    """Name the encoded article (see `schemas.encoded`)."""
-    return f"encoded:{{{article_id.translate(_ESCAPES)}}}"
+def encoded(article_ref: bytes) -> str:
+    """Name the encoded article (see `schemas.encoded`), by the reference that histories hold.
+
+    >>> encoded(bytes.fromhex("0102030405ff"))
+    'encoded:{0102030405ff}'
+    """
+    return f"encoded:{{{article_ref.hex()}}}"
 
 
 def waiting(article_ref: bytes) -> str:
-    """Name the set of readers who clicked an article that is not known yet.
-
-    >>> waiting(bytes.fromhex("0102030405ff"))
-    'waiting:{0102030405ff}'
-    """
+    """Name the set of readers whose profile lacks an article that is not known yet."""
     return f"waiting:{{{article_ref.hex()}}}"

@@ -1,0 +1,121 @@
+"""The articles a worker knows, as arrays: what inference and ranking gather from.
+
+One row per article. Rows are appended and replaced in place, never moved: a row number stays
+valid for as long as the worker lives.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.encoded import EncodedArticle
+from schemas.history import article_ref
+
+MAX_TAGS = 16
+"""Tags kept per article for ranking; the message keeps them all."""
+
+UNPUBLISHED_MS = -1
+"""Stands for an unknown time of publication."""
+
+NO_TAG = -1
+
+
+class Catalogue:
+    """Encoded articles by row.
+
+    Attributes (the first `len(catalogue)` rows are in use):
+        rows: (capacity, W) the encoder's output, `dtype` of the bundle.
+        tags: (capacity, MAX_TAGS) int32 tag numbers, `NO_TAG` beyond the last.
+        published_ms: (capacity,) int64, `UNPUBLISHED_MS` where unknown.
+        tag_names: tag name by number.
+    """
+
+    def __init__(self, row_width: int, dtype: np.dtype[np.generic]) -> None:
+        self.rows = np.zeros((1024, row_width), dtype=dtype)
+        self.tags = np.full((1024, MAX_TAGS), NO_TAG, dtype=np.int32)
+        self.published_ms = np.full(1024, UNPUBLISHED_MS, dtype=np.int64)
+        self.articles: list[EncodedArticle] = []
+        self.tag_names: list[str] = []
+        self.num_changes = 0
+        self._tag_numbers: dict[str, int] = {}
+        self._row_of_ref: dict[bytes, int] = {}
+        self._sorted_refs = np.empty(0, dtype=np.int64)
+        self._sorted_rows = np.empty(0, dtype=np.int64)
+        self._num_sorted = 0
+
+    def __len__(self) -> int:
+        return len(self.articles)
+
+    def __contains__(self, ref: bytes) -> bool:
+        return ref in self._row_of_ref
+
+    def put(self, article: EncodedArticle) -> None:
+        """Add an article, or replace the one with the same id.
+
+        Raises:
+            ValueError: when its row does not fit the model.
+        """
+        row_values = article.array(self.rows.dtype)
+        if row_values.shape != self.rows.shape[1:]:
+            raise ValueError("an encoded article does not fit the model")
+        ref = article_ref(article.article_id)
+        row = self._row_of_ref.get(ref)
+        # The vector lives in the arrays; a second copy would double the worker's memory.
+        kept = EncodedArticle(
+            article.article_id,
+            article.model_version,
+            b"",
+            article.tags,
+            article.published_ms,
+            article.language,
+        )
+        if row is None:
+            row = len(self.articles)
+            if row == len(self.rows):
+                self._grow()
+            self.articles.append(kept)
+            self._row_of_ref[ref] = row
+        else:
+            self.articles[row] = kept
+        self.rows[row] = row_values
+        self.tags[row] = NO_TAG
+        numbers = [self.tag_number(tag) for tag in article.tags[:MAX_TAGS]]
+        self.tags[row, : len(numbers)] = numbers
+        self.published_ms[row] = (
+            UNPUBLISHED_MS if article.published_ms is None else article.published_ms
+        )
+        self.num_changes += 1
+
+    def tag_number(self, tag: str) -> int:
+        """Return the tag's number, a new one for a new tag."""
+        number = self._tag_numbers.setdefault(tag, len(self.tag_names))
+        if number == len(self.tag_names):
+            self.tag_names.append(tag)
+        return number
+
+    def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of each reference (same shape), -1 where the article is not known."""
+        if self._num_sorted != len(self.articles):
+            self._sort_refs()
+        if not self._num_sorted:
+            return np.full(refs.shape, -1, dtype=np.int64)
+        at = np.searchsorted(self._sorted_refs, refs)
+        at[at == self._num_sorted] = 0
+        return np.where(self._sorted_refs[at] == refs, self._sorted_rows[at], -1)
+
+    def _sort_refs(self) -> None:
+        # A new article is rare beside clicks: sort when one came, then every lookup is a search.
+        refs = np.frombuffer(b"".join(self._row_of_ref), dtype=np.uint8).reshape(-1, 6)
+        wide = np.zeros((len(refs), 8), dtype=np.uint8)
+        wide[:, 2:] = refs
+        numbers = wide.view(">i8")[:, 0].astype(np.int64)
+        rows = np.fromiter(self._row_of_ref.values(), dtype=np.int64, count=len(refs))
+        order = np.argsort(numbers)
+        self._sorted_refs, self._sorted_rows = numbers[order], rows[order]
+        self._num_sorted = len(rows)
+
+    def _grow(self) -> None:
+        self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        self.tags = np.concatenate([self.tags, np.full_like(self.tags, NO_TAG)])
+        self.published_ms = np.concatenate(
+            [self.published_ms, np.full_like(self.published_ms, UNPUBLISHED_MS)]
+        )

@@ -1,0 +1,234 @@
+"""The model a worker serves: a bundle's ONNX graphs behind two calls.
+
+`encode` turns an article's text into the row the catalogue keeps; `estimate` turns the rows of a
+reader's newest clicks into who they may be. A two-stage bundle keeps article vectors and runs
+the profile head; a reference bundle keeps token ids and runs the whole network per reader.
+
+Results do not depend on what else is in the batch: graphs run on fixed shapes (see
+`ROWS_PER_RUN`), so that a replay gives equal profiles.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from schemas.bundle import (
+    ARTICLE_ENCODER,
+    PROFILE_HEAD,
+    READER_MODEL,
+    TAG_AFFINITY_FILE,
+    TOKENIZER_FILE,
+    Manifest,
+    TagAffinity,
+    load_manifest,
+)
+from schemas.errors import BundleError
+from schemas.tokenizer import PAD_ID, Tokenizer
+
+ROWS_PER_RUN = 32
+"""Rows of one run of a graph; the last run of a batch is padded to it.
+
+A matrix product may sum in another order for another number of rows, and one bit of difference
+in a vector would become another profile.
+"""
+
+
+class Estimates(NamedTuple):
+    """What the heads say of B readers.
+
+    Attributes:
+        age_years: (B,) float32 mean.
+        age_sd: (B,) float32 standard deviation in years.
+        income: (B, G) float32 probabilities of the income groups.
+        female: (B,) float32 probability.
+    """
+
+    age_years: NDArray[np.float32]
+    age_sd: NDArray[np.float32]
+    income: NDArray[np.float32]
+    female: NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What the rest of the worker needs of a model."""
+
+    manifest: Manifest
+    affinity: TagAffinity | None
+    row_dtype: np.dtype[np.generic]
+
+    def encode(self, texts: list[str]) -> NDArray[np.generic]:
+        """Return the row of each text, (len(texts), W) of `row_dtype`."""
+
+    def estimate(
+        self,
+        rows: NDArray[np.generic],
+        ages_hours: NDArray[np.float32],
+        mask: NDArray[np.float32],
+    ) -> Estimates:
+        """Return the estimates of B readers from their newest clicks.
+
+        rows: (B, N, W), newest first; ages_hours: (B, N) since the click, seen from the newest;
+        mask: (B, N), 1 where there is a click. N is the manifest's `max_clicks`.
+        """
+
+
+def load_model(bundle: Path) -> Model:
+    """Load a bundle and check that its graphs are what the manifest says.
+
+    Raises:
+        BundleError: when anything is missing, broken or does not fit.
+    """
+    manifest = load_manifest(bundle)
+    if manifest.architecture == "two-stage":
+        return TwoStageModel(bundle, manifest)
+    return ReferenceModel(bundle, manifest)
+
+
+class TwoStageModel:
+    """Article encoder, then profile head (decision 1 of the design)."""
+
+    row_dtype: np.dtype[np.generic] = np.dtype("<f4")
+
+    def __init__(self, bundle: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.affinity = _load_affinity(bundle, manifest)
+        self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
+        self._encoder = _session(bundle, manifest, ARTICLE_ENCODER)
+        self._head = _session(bundle, manifest, PROFILE_HEAD)
+        self._outputs = ["age_years", "age_sd", "income_probabilities", "gender_female"]
+
+    def encode(self, texts: list[str]) -> NDArray[np.generic]:
+        """Return the vectors (len(texts), D) float32."""
+        tokens = self._tokenizer.encode(texts, self.manifest.article_tokens)
+        vectors = np.empty((len(texts), self.manifest.row_width), dtype=np.float32)
+        for start, part in _runs(len(texts)):
+            padded = _pad(tokens[part])
+            (vector,) = self._encoder.run(["vector"], {"tokens": padded})
+            vectors[part] = vector[: part.stop - start]
+        return vectors
+
+    def estimate(
+        self,
+        rows: NDArray[np.generic],
+        ages_hours: NDArray[np.float32],
+        mask: NDArray[np.float32],
+    ) -> Estimates:
+        """Run the profile head."""
+        feeds = {"vectors": rows, "ages_hours": ages_hours, "mask": mask}
+        return _estimate(self._head, self._outputs, feeds, self.manifest)
+
+
+class ReferenceModel:
+    """The one-graph network of the source article over a reader's concatenated posts."""
+
+    row_dtype: np.dtype[np.generic] = np.dtype("<i4")
+
+    def __init__(self, bundle: Path, manifest: Manifest) -> None:
+        if manifest.reader_tokens is None:
+            raise BundleError(f"{bundle}: a reference bundle needs reader_tokens")
+        self.manifest = manifest
+        self.affinity = _load_affinity(bundle, manifest)
+        self._reader_tokens = manifest.reader_tokens
+        self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
+        self._network = _session(bundle, manifest, READER_MODEL)
+        self._outputs = ["age_years", "age_sd", "income_probabilities", "gender_female"]
+
+    def encode(self, texts: list[str]) -> NDArray[np.generic]:
+        """Return the token ids (len(texts), T) int32."""
+        return self._tokenizer.encode(texts, self.manifest.row_width)
+
+    def estimate(
+        self,
+        rows: NDArray[np.generic],
+        ages_hours: NDArray[np.float32],  # noqa: ARG002 the source article knows no time
+        mask: NDArray[np.float32],
+    ) -> Estimates:
+        """Concatenate the posts, newest first, and run the network."""
+        tokens = np.full((len(rows), self._reader_tokens), PAD_ID, dtype=np.int32)
+        for row, posts, present in zip(tokens, rows, mask, strict=True):
+            posted = posts[present > 0]
+            words = posted[posted != PAD_ID][: self._reader_tokens]
+            row[: len(words)] = words
+        return _estimate(self._network, self._outputs, {"tokens": tokens}, self.manifest)
+
+
+def _estimate(
+    session: onnxruntime.InferenceSession,
+    names: list[str],
+    feeds: dict[str, NDArray[np.generic]],
+    manifest: Manifest,
+) -> Estimates:
+    size = len(next(iter(feeds.values())))
+    result = Estimates(
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty((size, len(manifest.income_groups)), np.float32),
+        np.empty(size, np.float32),
+    )
+    for start, part in _runs(size):
+        run = session.run(names, {name: _pad(feed[part]) for name, feed in feeds.items()})
+        for whole, values in zip(result, run, strict=True):
+            whole[part] = values[: part.stop - start]
+    return result
+
+
+def _runs(size: int) -> list[tuple[int, slice]]:
+    return [
+        (start, slice(start, min(start + ROWS_PER_RUN, size)))
+        for start in range(0, size, ROWS_PER_RUN)
+    ]
+
+
+def _pad(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    missing = ROWS_PER_RUN - len(rows)
+    if not missing:
+        return rows
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), dtype=rows.dtype)])
+
+
+def _session(bundle: Path, manifest: Manifest, graph: str) -> onnxruntime.InferenceSession:
+    spec = manifest.graphs[graph]
+    options = onnxruntime.SessionOptions()
+    # One worker per core is how this scales; threads of its own would fight over them.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    path = bundle / spec.file
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime raises types of its own native module
+        raise BundleError(f"{path}: onnxruntime cannot load it: {error}") from error
+    for kind, wanted, found in (
+        ("input", spec.inputs, session.get_inputs()),
+        ("output", spec.outputs, session.get_outputs()),
+    ):
+        names = {tensor.name: len(tensor.shape) for tensor in found}
+        for tensor in wanted:
+            if names.get(tensor.name) != len(tensor.shape):
+                raise BundleError(f"{path}: no {kind} {tensor.name} of {len(tensor.shape)} axes")
+    return session
+
+
+def _load_affinity(bundle: Path, manifest: Manifest) -> TagAffinity | None:
+    if TAG_AFFINITY_FILE not in manifest.files:
+        return None
+    path = bundle / TAG_AFFINITY_FILE
+    try:
+        affinity = msgspec.json.decode(path.read_bytes(), type=TagAffinity)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path}: {error}") from error
+    rows = (
+        (affinity.gender, 2),
+        (affinity.income, len(manifest.income_groups)),
+        (affinity.age, len(affinity.age_bounds) + 1),
+    )
+    for table, size in rows:
+        if len(table) != size or any(len(row) != len(affinity.tags) for row in table):
+            raise BundleError(f"{path}: a table does not fit its segments and tags")
+    return affinity

@@ -1,0 +1,159 @@
+"""Readers in Redis: read histories, write what was made of them, each in one round trip.
+
+A write is a compare-and-set on the history: of two workers that own a reader for a moment, the
+slower one is told, reads again and merges. So no update is lost and none is undone.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoScriptError
+
+from schemas import keys
+from schemas.encoded import EncodedArticle
+from schemas.history import HEADER_BYTES
+from schemas.records import Profile, Recommendation
+from worker.redis_client import Client
+from worker.scripts import WRITE_READERS
+
+READERS_PER_CALL = 128
+"""Readers per script call: about a millisecond during which Redis serves nobody else."""
+
+_SCRIPT_SHA = sha1(WRITE_READERS.encode(), usedforsecurity=False).hexdigest()
+_encoded_decoder = msgspec.msgpack.Decoder(EncodedArticle)
+
+
+class ReaderUpdate(NamedTuple):
+    """What is to be stored of one reader."""
+
+    user_id: str
+    held: bytes | None
+    """The history that was read."""
+    history: bytes
+    profile: bytes
+    recommendation: bytes
+    unknown: Sequence[bytes]
+    """References of clicked articles that are not known yet and would change the profile."""
+
+
+class WriteResult(NamedTuple):
+    """Which updates were not stored, and which missing articles have come since."""
+
+    lost: list[int]
+    """Indices of the updates whose reader somebody else has changed meanwhile."""
+    appeared: set[bytes]
+    """References, of those unknown to an update, that are in Redis after all."""
+
+
+class ReaderStore:
+    """Histories, profiles and recommendations of readers."""
+
+    def __init__(self, client: Client, ttl_ms: int) -> None:
+        self._client = client
+        self._ttl_ms = ttl_ms
+        # One script call may only touch keys of one slot of a cluster.
+        self._readers_per_call = 1 if isinstance(client, RedisCluster) else READERS_PER_CALL
+
+    async def read(
+        self, user_ids: Sequence[str], article_refs: Sequence[bytes]
+    ) -> tuple[list[bytes | None], list[EncodedArticle]]:
+        """Return the readers' histories, and those of the articles that are there."""
+        names = [keys.history(user_id) for user_id in user_ids]
+        names += [keys.encoded(ref) for ref in article_refs]
+        values = await get_many(self._client, names)
+        histories = values[: len(user_ids)]
+        articles = [_encoded_decoder.decode(raw) for raw in values[len(user_ids) :] if raw]
+        return histories, articles
+
+    async def write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
+        """Store the updates; say which lost a race and which missing articles have come."""
+        try:
+            return await self._write(updates)
+        except NoScriptError:
+            # A restarted or failed-over Redis has forgotten the script.
+            await self._client.script_load(WRITE_READERS)
+            return await self._write(updates)
+
+    async def _write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
+        pipeline = self._client.pipeline(transaction=False)
+        starts = range(0, len(updates), self._readers_per_call)
+        for start in starts:
+            part = updates[start : start + self._readers_per_call]
+            names, values = _script_arguments(part)
+            pipeline.evalsha(_SCRIPT_SHA, len(names), *names, self._ttl_ms, *values)
+        # Registering comes after the profile and before the look: whoever stores the article
+        # looks for waiting readers after storing it, so one of the two sees the other.
+        waiting: dict[bytes, list[str]] = {}
+        for update in updates:
+            for ref in update.unknown:
+                waiting.setdefault(ref, []).append(update.user_id)
+        for ref, readers in waiting.items():
+            pipeline.sadd(keys.waiting(ref), *readers)
+            pipeline.pexpire(keys.waiting(ref), self._ttl_ms)
+            pipeline.exists(keys.encoded(ref))
+        replies = await pipeline.execute()
+        lost = [
+            start + number - 1
+            for start, reply in zip(starts, replies, strict=False)
+            for number in reply
+        ]
+        found = replies[len(starts) + 2 :: 3]
+        return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
+
+    async def waiting(self, ref: bytes) -> list[str]:
+        """Return the readers who clicked the article before it was known."""
+        members = await _of(self._client.smembers(keys.waiting(ref)))
+        return sorted(member.decode() for member in members)
+
+    async def done_waiting(self, ref: bytes, user_ids: Iterable[str]) -> None:
+        """Forget that these readers wait for the article."""
+        await _of(self._client.srem(keys.waiting(ref), *user_ids))
+
+    async def set_aside(self, user_id: str, unreadable: bytes) -> None:
+        """Keep a history that is not of a known format, so that the reader can start afresh."""
+        await self._client.set(keys.unreadable(user_id), unreadable, px=self._ttl_ms)
+
+    async def profile(self, user_id: str) -> Profile | None:
+        """Return a reader's profile."""
+        raw = await self._client.get(keys.profile(user_id))
+        return None if raw is None else msgspec.json.decode(raw, type=Profile)
+
+    async def recommendation(self, user_id: str) -> Recommendation | None:
+        """Return a reader's front page."""
+        raw = await self._client.get(keys.recs(user_id))
+        return None if raw is None else msgspec.json.decode(raw, type=Recommendation)
+
+
+async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
+    """Return the values of the keys, in one round trip (on a cluster: one to each node)."""
+    if not names:
+        return []
+    if not isinstance(client, RedisCluster):
+        replies: list[bytes | None] = await _of(client.mget(names))
+        return replies
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.get(name)
+    return list(await pipeline.execute())
+
+
+def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[bytes]]:
+    names: list[str] = []
+    values: list[bytes] = []
+    for update in updates:
+        names += (
+            keys.history(update.user_id),
+            keys.profile(update.user_id),
+            keys.recs(update.user_id),
+        )
+        held = (update.held or b"")[:HEADER_BYTES]
+        values += (held, update.history, update.profile, update.recommendation)
+    return names, values
+
+
+async def _of(reply: Any) -> Any:
+    # redis-py types the replies of its asynchronous client as "awaitable or not".
+    return await reply

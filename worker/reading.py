@@ -1,0 +1,105 @@
+"""What the readers of a batch have read, as arrays: pure functions of histories and catalogue."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
+from worker.catalogue import NO_TAG, Catalogue
+
+MS_PER_HOUR = 3_600_000.0
+MS_PER_DAY = 86_400_000.0
+
+
+class Reading(NamedTuple):
+    """The clicks of R readers, C in all, each reader's together and newest first.
+
+    Attributes:
+        starts: (R + 1,) int64; reader r has the clicks `starts[r]:starts[r + 1]`.
+        times_ms: (C,) int64.
+        rows: (C,) int64 catalogue rows, -1 where the article is not known.
+        window: (R, N) int64 indices into the above of the newest N clicks.
+        present: (R, N) bool, whether the window has a click there.
+        known: (R, N) bool, whether its article is known, too.
+    """
+
+    starts: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    window: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+    @property
+    def num_clicks(self) -> NDArray[np.int64]:
+        """Clicks held, (R,)."""
+        return np.diff(self.starts)
+
+    @property
+    def newest_ms(self) -> NDArray[np.int64]:
+        """The newest click of each reader, (R,)."""
+        return self.times_ms[self.starts[:-1]]
+
+    @property
+    def oldest_ms(self) -> NDArray[np.int64]:
+        """The oldest click held of each reader, (R,)."""
+        return self.times_ms[self.starts[1:] - 1]
+
+    def window_rows(self) -> NDArray[np.int64]:
+        """Catalogue rows of the window, (R, N), -1 where absent or unknown."""
+        return np.where(self.known, self.rows[self.window], -1)
+
+    def window_ages_hours(self) -> NDArray[np.float32]:
+        """Hours from each click of the window to the reader's newest, (R, N) float32, ≥ 0."""
+        ages = (self.newest_ms[:, None] - self.times_ms[self.window]) / MS_PER_HOUR
+        return np.where(self.present, ages, 0.0).astype(np.float32)
+
+
+def read(histories: Sequence[bytes], catalogue: Catalogue, window_size: int) -> Reading:
+    """Unpack histories, none of them empty, against the catalogue."""
+    body = b"".join([packed[HEADER_BYTES:] for packed in histories])
+    sizes = [(len(packed) - HEADER_BYTES) // ENTRY_BYTES for packed in histories]
+    starts = np.zeros(len(histories) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    times_ms, refs = read_entries(body)
+    rows = catalogue.find(refs)
+    offsets = np.arange(window_size)
+    present = offsets < np.diff(starts)[:, None]  # (R, N)
+    window = np.where(present, starts[:-1, None] + offsets, 0)
+    known = present & (rows[window] >= 0)
+    return Reading(starts, times_ms, rows, window, present, known)
+
+
+def unknown_refs(reading: Reading, histories: Sequence[bytes]) -> list[list[bytes]]:
+    """Return, for each reader, the references of the window's unknown articles, newest first."""
+    missing: list[list[bytes]] = [[] for _ in histories]
+    for reader, click in np.argwhere(reading.present & ~reading.known):
+        end = HEADER_BYTES + (int(click) + 1) * ENTRY_BYTES
+        missing[reader].append(histories[reader][end - REF_BYTES : end])
+    return missing
+
+
+def tag_interests(
+    reading: Reading, catalogue: Catalogue, half_life_days: float
+) -> NDArray[np.float32]:
+    """Return each reader's own interest in each tag, (R, G), rows summing to 1 or being 0.
+
+    A click counts half after `half_life_days`, seen from the reader's newest click, and is
+    shared among the tags of its article.
+    """
+    num_tags = len(catalogue.tag_names)
+    reader_of, click = np.nonzero(reading.known)  # (K,) each: reader by reader, newest first
+    rows = reading.rows[reading.window[reader_of, click]]
+    ages_days = reading.window_ages_hours()[reader_of, click] / 24.0
+    tags = catalogue.tags[rows]  # (K, T)
+    tagged = tags != NO_TAG
+    num_of = tagged.sum(axis=1)
+    share = np.exp2(-ages_days / half_life_days) / np.maximum(num_of, 1)
+    weights = np.broadcast_to(share[:, None], tags.shape)[tagged]
+    cells = (reader_of[:, None] * num_tags + tags)[tagged]
+    flat = np.bincount(cells, weights=weights, minlength=len(reading.present) * num_tags)
+    interests = flat.reshape(len(reading.present), num_tags)
+    total = interests.sum(axis=1, keepdims=True)
+    return (interests / np.where(total > 0, total, 1.0)).astype(np.float32)

@@ -1,0 +1,61 @@
+"""Connect to Redis or Redis Cluster, and tell what is transient from what is not."""
+
+from typing import Any, TypeAlias
+
+import redis.exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from schemas.errors import SettingsError, UnavailableError
+from worker.settings import PREFIX, Settings
+
+Client: TypeAlias = "Redis | RedisCluster"
+
+TRANSIENT = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.OutOfMemoryError,
+    OSError,
+    TimeoutError,
+)
+"""What goes away by waiting: the caller retries the same batch."""
+
+
+def connect(settings: Settings) -> Client:
+    """Return a client; nothing is sent before its first use.
+
+    Raises:
+        SettingsError: when the URL cannot be understood.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        # Every command here may be repeated without harm.
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
+    }
+    if settings.redis_ca_file is not None and settings.redis_url.startswith("rediss://"):
+        options["ssl_ca_certs"] = str(settings.redis_ca_file)
+    kind = RedisCluster if settings.redis_cluster else Redis
+    try:
+        return kind.from_url(settings.redis_url, **options)
+    except (ValueError, redis.exceptions.RedisError) as error:
+        raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from error
+
+
+async def check(client: Client) -> None:
+    """Fail unless Redis answers.
+
+    Raises:
+        UnavailableError: names the reason, never the URL, which may hold a password.
+    """
+    try:
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+        await client.ping()
+    except (redis.exceptions.RedisError, OSError) as error:
+        raise UnavailableError(f"Redis ({PREFIX}REDIS_URL): {error}") from error

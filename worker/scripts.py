@@ -1,0 +1,31 @@
+"""The two functions that run inside Redis."""
+
+WRITE_READERS = """
+-- Compare and set, for each reader: history, profile, recommendations.
+-- KEYS: three per reader. ARGV: time to live, then four per reader: the header of the history
+-- the new one was made from, history, profile, recommendations. Returns the numbers (from 1) of
+-- the readers whose history has changed meanwhile: those are left as they are.
+local lost = {}
+for reader = 1, #KEYS / 3 do
+  local key, arg = 3 * reader - 2, 4 * reader - 2
+  if redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
+    redis.call('SET', KEYS[key], ARGV[arg + 1], 'PX', ARGV[1])
+    redis.call('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ARGV[1])
+    redis.call('SET', KEYS[key + 2], ARGV[arg + 3], 'PX', ARGV[1])
+  else
+    lost[#lost + 1] = reader
+  end
+end
+return lost
+"""
+
+NOTE_ARTICLES = """
+-- Give changed articles the next sequence numbers, so that every worker's catalogue follows.
+-- KEYS: index, sequence. ARGV: time to live, then article references.
+for article = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[article])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
+return #ARGV - 1
+"""

@@ -1,0 +1,157 @@
+"""The worker's settings: the only reader of the environment.
+
+Each field is the environment variable `FRONTPAGE_` + its name in upper case, so `redis_url` is
+`FRONTPAGE_REDIS_URL`. A setting that is wrong stops the start with a message that names it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas.errors import SettingsError
+from schemas.topics import Topics
+
+PREFIX = "FRONTPAGE_"
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, with its default."""
+
+    bundle: Path = Path("bundle")
+    """Directory of the model bundle."""
+    data_dir: Path = Path(".frontpage/worker")
+    """Faust's working directory; nothing in it needs to survive."""
+    app_id: Name = "frontpage"
+    """Consumer group: workers with the same id share the partitions."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    """Comma-separated host:port list."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_username: str | None = None
+    kafka_password: str | None = None
+    kafka_ca_file: Path | None = None
+    """Certificate authority of the brokers; without it, the system's."""
+    kafka_cert_file: Path | None = None
+    """Client certificate for mutual TLS."""
+    kafka_key_file: Path | None = None
+    session_timeout_s: Positive = 6.0
+    """How long until a silent worker's partitions go to others."""
+    commit_interval_s: Positive = 1.0
+
+    topic_articles: Name = "articles"
+    topic_clicks: Name = "clicks"
+    topic_erasures: Name = "erasures"
+    topic_profiles: Name = "profiles"
+    topic_recommendations: Name = "recommendations"
+    topic_dead_letters: Name = "dead-letters"
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """redis://, rediss:// (TLS) or unix://, with user and password where needed."""
+    redis_cluster: bool = False
+    """Whether the URL names a node of a Redis Cluster."""
+    redis_ca_file: Path | None = None
+    """Certificate authority of the Redis server; without it, the system's."""
+    redis_timeout_s: Positive = 5.0
+
+    ttl_days: Positive = 90.0
+    """How long a key lives after its last change."""
+    history_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1024
+    """Clicks kept per reader (16 bytes each)."""
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    """Most messages fetched at once."""
+    max_pending_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    """Fetched chunks that may wait; bounds memory when Redis or Kafka is slow."""
+    interaction_types: str = "*"
+    """Comma-separated Metarank interaction types that count as clicks; * for all."""
+
+    num_recommendations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    weight_tags: Weight = 0.5
+    weight_affinity: Weight = 0.3
+    weight_fresh: Weight = 0.2
+    fresh_half_life_h: Positive = 24.0
+    tag_half_life_days: Positive = 14.0
+    """How fast a reader's own tag interests fade, relative to the newest click."""
+
+    @property
+    def topics(self) -> Topics:
+        """The topic names in one record."""
+        return Topics(
+            articles=self.topic_articles,
+            clicks=self.topic_clicks,
+            erasures=self.topic_erasures,
+            profiles=self.topic_profiles,
+            recommendations=self.topic_recommendations,
+            dead_letters=self.topic_dead_letters,
+        )
+
+    @property
+    def ttl_ms(self) -> int:
+        """Time to live of every key."""
+        return int(self.ttl_days * 86_400_000)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and validate the settings.
+
+    >>> read_settings({"FRONTPAGE_TTL_DAYS": "7"}).ttl_days
+    7.0
+
+    Raises:
+        SettingsError: names the variable that is unknown, malformed or out of range.
+    """
+    values = {}
+    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable[len(PREFIX) :].lower()
+        if name in FOREIGN:
+            continue
+        if name not in types:
+            raise SettingsError(f"{variable}: unknown setting")
+        if text == "" and type(None) in get_args(types[name]):
+            continue
+        try:
+            values[name] = msgspec.convert(text, types[name], strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{variable}: {error}") from error
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+FOREIGN = frozenset({"test_kafka", "test_redis", "kafka_home"})
+"""Variables with the same prefix that the tests read."""
+
+
+def _check(settings: Settings) -> None:
+    for server in settings.kafka_bootstrap.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            raise SettingsError(f"{PREFIX}KAFKA_BOOTSTRAP: expected host:port, comma-separated")
+    if settings.kafka_security_protocol.startswith("SASL") and (
+        settings.kafka_username is None or settings.kafka_password is None
+    ):
+        raise SettingsError(f"{PREFIX}KAFKA_USERNAME, {PREFIX}KAFKA_PASSWORD: needed for SASL")
+    if (settings.kafka_cert_file is None) != (settings.kafka_key_file is None):
+        raise SettingsError(f"{PREFIX}KAFKA_CERT_FILE, {PREFIX}KAFKA_KEY_FILE: need each other")
+    for name in ("kafka_ca_file", "kafka_cert_file", "kafka_key_file", "redis_ca_file"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            raise SettingsError(f"{PREFIX}{name.upper()}: no such file")
+    if urlsplit(settings.redis_url).scheme not in ("redis", "rediss", "unix"):
+        raise SettingsError(f"{PREFIX}REDIS_URL: expected redis://, rediss:// or unix://")
+    if not settings.weight_tags + settings.weight_affinity + settings.weight_fresh > 0:
+        raise SettingsError(f"{PREFIX}WEIGHT_TAGS: at least one weight must be above 0")
+    outputs = (settings.topic_profiles, settings.topic_recommendations, settings.topic_dead_letters)
+    if {settings.topic_articles, settings.topic_clicks} & set(outputs):
+        raise SettingsError(f"{PREFIX}TOPIC_CLICKS: a topic is both read and written")
