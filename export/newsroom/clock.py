@@ -1,14 +1,14 @@
 """Times of a newsroom: RFC 3339 to and from milliseconds, and the rhythm of a day."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
 from export.newsroom.chance import Chance, Floats, Ints, pick_each
+from schemas.timestamps import from_ms, to_ms
 
 DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Weight of each hour of the day (UTC): desks write from morning on; readers have a morning, a
 # lunch and an evening peak.
@@ -20,18 +20,19 @@ READING_HOURS: Floats = np.array(
 )
 
 
-def to_ms(timestamp: str) -> int:
+def parse_ms(timestamp: str) -> int:
     """Turn an RFC 3339 time into epoch milliseconds.
 
-    Raises: ValueError where it is not a time, or one without an offset.
+    Raises:
+        ValueError: where it is not a time, or one without an offset.
 
-    >>> to_ms("1970-01-02T00:00:00.001Z")
+    >>> parse_ms("1970-01-02T00:00:00.001Z")
     86400001
     """
     moment = datetime.fromisoformat(timestamp)
     if moment.tzinfo is None:
         raise ValueError(f"{timestamp!r} has no offset from UTC; write for example {timestamp}Z")
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return to_ms(moment)
 
 
 def to_rfc3339(ms: int) -> str:
@@ -40,8 +41,7 @@ def to_rfc3339(ms: int) -> str:
     >>> to_rfc3339(86400001)
     '1970-01-02T00:00:00.001Z'
     """
-    moment = _EPOCH + timedelta(milliseconds=ms)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moments(chance: Chance, hours: Floats, num_days: int, size: int) -> Ints:

@@ -25,7 +25,7 @@ class _Known:
 
     user_id: str
     posterior: Posterior
-    age: int
+    age: float
     gender: str
     income: float
     guessed_income: float
@@ -38,7 +38,9 @@ def two_contrasting_readers(directory: Path) -> tuple[str, str]:
     many clicks and read the newsroom's main language; of such pairs it is the one whose posteriors
     are furthest apart, in the right direction. The same newsroom always gives the same two.
 
-    Raises: ValueError where there are no two such readers, as in a very small newsroom.
+    Raises:
+        ReadingSetError: where `directory` is not a generated newsroom.
+        ValueError: where there are no two such readers, as in a very small newsroom.
     """
     truth = load_truth(directory)
     main_language = Counter(truth.article_languages).most_common(1)[0][0]

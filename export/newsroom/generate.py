@@ -12,7 +12,7 @@ import msgspec
 
 from export.newsroom.articles import Articles, write_articles
 from export.newsroom.clicks import click_rows, click_through
-from export.newsroom.clock import to_ms, to_rfc3339
+from export.newsroom.clock import parse_ms, to_rfc3339
 from export.newsroom.readers import invent_readers
 from export.newsroom.text import LANGUAGES, vocabulary
 from export.newsroom.truth import FILE_NAME, NewsroomTruth, build_tables
@@ -50,15 +50,16 @@ def generate_newsroom(
     readers; `start`: RFC 3339; `progress` is called with the stage ("articles", "clicks",
     "writing"), how much is done, and how much there is.
 
-    Raises: ValueError where `out` exists and is not an empty directory, or an argument is out of
-    its range.
+    Raises:
+        ValueError: where `out` exists and is not an empty directory, or an argument is out of
+            its range.
     """
     _check(num_articles, num_readers, clicks_per_reader_mean, num_income_groups, days, seed)
     if not languages or len(set(languages)) != len(languages):
         raise ValueError(f"languages must be different and at least one, not {languages}")
     for language in languages:
         vocabulary(language)
-    start_ms = to_ms(start)
+    start_ms = parse_ms(start)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty directory")
     report = progress if progress is not None else _silent
@@ -116,16 +117,16 @@ def _check(
     days: int,
     seed: int,
 ) -> None:
-    for name, value, least in (
-        ("num_articles", num_articles, 1),
-        ("num_readers", num_readers, 1),
-        ("clicks_per_reader_mean", clicks_per_reader_mean, 1),
-        ("num_income_groups", num_income_groups, 2),
-        ("days", days, 1),
-        ("seed", seed, 0),
+    for name, value, least, most in (
+        ("num_articles", num_articles, 1, 10_000_000),
+        ("num_readers", num_readers, 1, 10_000_000),
+        ("clicks_per_reader_mean", clicks_per_reader_mean, 1, 10_000),
+        ("num_income_groups", num_income_groups, 2, 100),
+        ("days", days, 1, 3_650),
+        ("seed", seed, 0, 2**63 - 1),
     ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be from {least} to {most}, not {value}")
 
 
 def _lines(rows: Iterable[dict[str, object]]) -> bytes:

@@ -1,35 +1,23 @@
 """The best that any model can do on a newsroom: the exact posterior, scored like a model."""
 
-import gzip
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from export.newsroom.chance import Floats, Ints
-from export.newsroom.clock import to_ms
 from export.newsroom.posterior import Posterior, posterior
 from export.newsroom.truth import GENDERS, NewsroomTruth, load_truth
-
-
-class User(msgspec.Struct, frozen=True):
-    """A reader as stored in the reading set; None is a label the reader did not give."""
-
-    user_id: str
-    age: int | None
-    gender: str | None
-    income_group: int | None
-    split: str
+from schemas.reading_set import Reader, ReadingSet, Split
+from schemas.timestamps import to_ms
 
 
 @dataclass(frozen=True, eq=False)
 class History:
     """A reader with all clicks in time order."""
 
-    user: User
+    user: Reader
     articles: Ints  # (T,) indices into the truth's articles
     clicked_at_ms: Ints  # (T,)
 
@@ -57,22 +45,16 @@ class OptimumScore:
     income_log_loss_prior: float
 
 
-class _Click(msgspec.Struct):
-    user_id: str
-    article_id: str
-    timestamp: str
+def load_histories(directory: Path, truth: NewsroomTruth, split: Split) -> list[History]:
+    """Read the readers of a split who clicked, with their clicks, ordered by reader id.
 
-
-def load_histories(directory: Path, truth: NewsroomTruth, split: str) -> list[History]:
-    """Read the readers of a split who clicked, with their clicks, ordered by reader id."""
-    users = {
-        user.user_id: user
-        for line in _lines(directory / "users.jsonl.gz")
-        if (user := msgspec.json.decode(line, type=User)).split == split
-    }
+    Raises:
+        ReadingSetError: where the reading set is damaged.
+    """
+    reading_set = ReadingSet(directory)
+    users = {user.user_id: user for user in reading_set.readers() if user.split == split}
     clicks: dict[str, list[tuple[int, int]]] = {}
-    for line in _lines(directory / "clicks.jsonl.gz"):
-        click = msgspec.json.decode(line, type=_Click)
+    for click in reading_set.clicks():
         if click.user_id in users:
             clicks.setdefault(click.user_id, []).append(
                 (truth.article_index[click.article_id], to_ms(click.timestamp))
@@ -85,14 +67,16 @@ def load_histories(directory: Path, truth: NewsroomTruth, split: str) -> list[Hi
 
 
 def score_optimum(
-    directory: Path, *, split: str = "test", num_clicks: tuple[int, ...] = (1, 5, 20)
+    directory: Path, *, split: Split = "test", num_clicks: tuple[int, ...] = (1, 5, 20)
 ) -> list[OptimumScore]:
     """Score the exact posterior on a newsroom's readers after each of `num_clicks`.
 
     At n, the readers with at least n clicks are scored on their first n. No model can be expected
     to do better on the same clicks; a score above it is luck or a leak.
 
-    Raises: ValueError where `directory` is no newsroom, or no reader has so many clicks.
+    Raises:
+        ReadingSetError: where `directory` is not a generated newsroom.
+        ValueError: where no reader has so many clicks.
     """
     truth = load_truth(directory)
     histories = load_histories(directory, truth, split)
@@ -142,11 +126,3 @@ def area_under_curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> float:
     if above.size == 0 or below.size == 0:
         return float("nan")
     return float(((above > below) + 0.5 * (above == below)).mean())
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path, "rb") as file:
-            yield from file
-    except (OSError, EOFError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error

@@ -56,8 +56,9 @@ def posterior(
     p(reader) times the product of softmax(topic logits of such a reader) over the topics that had
     an article left for the reader at each click; the choice within a topic cancels.
 
-    Raises: ValueError where such clicks cannot have happened (twice on one article, before its
-    publication, or out of order).
+    Raises:
+        ValueError: where such clicks cannot have happened (twice on one article, before its
+            publication, or out of order).
     """
     chosen = np.asarray(articles, dtype=np.int64)
     at_ms = np.asarray(clicked_at_ms, dtype=np.int64)

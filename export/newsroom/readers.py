@@ -9,6 +9,7 @@ import numpy.typing as npt
 from export.newsroom.articles import language_shares
 from export.newsroom.chance import Chance, Ints, pick_each
 from export.newsroom.truth import GENDERS, NewsroomTruth
+from schemas.reading_set import Split
 
 _ACTIVITY_SIGMA = 0.8  # spread of the log of the number of clicks: a few readers click most
 _BUSIEST = 10  # nobody clicks more than this times the mean
@@ -71,11 +72,13 @@ def invent_readers(
     )
 
 
-def split_of(user_id: str) -> str:
+def split_of(user_id: str) -> Split:
     """Assign a reader to train, valid or test (80/10/10) by a hash of the id alone.
 
     >>> split_of("r00001") == split_of("r00001")
     True
     """
     slot = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big") % 10
-    return {8: "valid", 9: "test"}.get(slot, "train")
+    if slot < 8:
+        return "train"
+    return "valid" if slot == 8 else "test"

@@ -53,7 +53,8 @@ class Text:
 def vocabulary(language: str) -> Vocabulary:
     """Read the vocabulary of a language.
 
-    Raises: ValueError where the newsroom does not write in it.
+    Raises:
+        ValueError: where the newsroom does not write in it.
     """
     if language not in LANGUAGES:
         raise ValueError(f"no vocabulary for {language!r}; there is {', '.join(LANGUAGES)}")

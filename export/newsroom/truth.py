@@ -1,6 +1,5 @@
 """The known truth of a newsroom: every probability that its clicks were drawn from."""
 
-import gzip
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +9,10 @@ import msgspec
 import numpy as np
 
 from export.newsroom.chance import Floats, Ints
-from export.newsroom.clock import to_ms
 from export.newsroom.tastes import TASTES, TOPICS
+from schemas.errors import ReadingSetError
+from schemas.reading_set import ReadingSet
+from schemas.timestamps import to_ms
 
 FILE_NAME = "truth.json"
 GENDERS = ("female", "male")
@@ -128,29 +129,32 @@ def build_tables(num_income_groups: int) -> Tables:
 def load_truth(directory: Path) -> NewsroomTruth:
     """Read the truth of a generated newsroom.
 
-    Raises: ValueError where `directory` is not a newsroom that `generate_newsroom` wrote.
+    Raises:
+        ReadingSetError: where `directory` is not a newsroom that `generate_newsroom` wrote.
     """
+    path = directory / FILE_NAME
     try:
-        tables = msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Tables)
-        with gzip.open(directory / "articles.jsonl.gz", "rb") as lines:
-            articles = [msgspec.json.decode(line, type=_ArticleKey) for line in lines]
-    except (OSError, EOFError, msgspec.MsgspecError) as error:
-        raise ValueError(f"{directory} is not a generated newsroom: {error}") from error
+        tables = msgspec.json.decode(path.read_bytes(), type=Tables)
+    except OSError as error:
+        raise ReadingSetError(f"{path}: {error.strerror}; is it a generated newsroom?") from error
+    except msgspec.DecodeError as error:
+        raise ReadingSetError(f"{path}: {error}") from error
     topic_of = {topic: index for index, topic in enumerate(tables.topics)}
+    articles = list(ReadingSet(directory).articles())
+    topics, published_ms = [], []
+    for article in articles:
+        main = article.tags[0] if article.tags else None
+        if main not in topic_of or article.published_at is None:
+            raise ReadingSetError(f"{directory}: {article.article_id} is not of this newsroom")
+        topics.append(topic_of[main])
+        published_ms.append(to_ms(article.published_at))
     return NewsroomTruth(
         tables=tables,
         article_ids=tuple(article.article_id for article in articles),
-        article_topics=np.array([topic_of[article.tags[0]] for article in articles], np.int64),
-        article_languages=tuple(article.language for article in articles),
-        published_ms=np.array([to_ms(article.published_at) for article in articles], np.int64),
+        article_topics=np.array(topics, dtype=np.int64),
+        article_languages=tuple(article.language or "" for article in articles),
+        published_ms=np.array(published_ms, dtype=np.int64),
     )
-
-
-class _ArticleKey(msgspec.Struct):
-    article_id: str
-    tags: list[str]
-    published_at: str
-    language: str
 
 
 def _rounded(values: Floats) -> Any:
