@@ -1,4 +1,4 @@
-"""What the worker keeps of an article once it is encoded: `encoded:{ref}`, MessagePack."""
+"""What the worker keeps of an article once it is encoded: `encoded:{ref}:…`, MessagePack."""
 
 import msgspec
 import numpy as np

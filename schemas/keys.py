@@ -7,7 +7,7 @@ injective: two readers never share a key.
 """
 
 CATALOGUE_INDEX = "{catalogue}:index"
-"""Sorted set: article reference (6 bytes) by the sequence number of its latest change."""
+"""Sorted set: article_id by the sequence number of its latest change."""
 
 CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
@@ -53,15 +53,17 @@ def article(article_id: str) -> str:
     return f"article:{{{article_id.translate(_ESCAPES)}}}"
 
 
-def encoded(article_ref: bytes) -> str:
+def encoded(article_ref: bytes, model_version: str) -> str:
     """Name the encoded article (see `schemas.encoded`), by the reference that histories hold.
 
-    >>> encoded(bytes.fromhex("0102030405ff"))
-    'encoded:{0102030405ff}'
+    Each model has its own, so that workers of two models can run side by side.
+
+    >>> encoded(bytes.fromhex("0102030405ff"), "ee3d6fbd757f")
+    'encoded:{0102030405ff}:ee3d6fbd757f'
     """
-    return f"encoded:{{{article_ref.hex()}}}"
+    return f"encoded:{{{article_ref.hex()}}}:{model_version}"
 
 
-def waiting(article_ref: bytes) -> str:
+def waiting(article_ref: bytes, model_version: str) -> str:
     """Name the set of readers whose profile lacks an article that is not known yet."""
-    return f"waiting:{{{article_ref.hex()}}}"
+    return f"waiting:{{{article_ref.hex()}}}:{model_version}"

@@ -1,6 +1,6 @@
 """Articles in Redis: encoded once, shared by every worker's catalogue.
 
-`{catalogue}:index` orders article references by the sequence number of their latest change, so
+`{catalogue}:index` orders article ids by the sequence number of their latest change, so
 that a worker asks for "what changed since" instead of everything.
 """
 
@@ -19,8 +19,6 @@ from worker.reader_store import get_many
 from worker.redis_client import Client
 from worker.scripts import NOTE_ARTICLES
 
-ARTICLES_PER_CALL = 512
-
 _SCRIPT_SHA = sha1(NOTE_ARTICLES.encode(), usedforsecurity=False).hexdigest()
 _article_decoder = msgspec.json.Decoder(Article)
 _encoded_decoder = msgspec.msgpack.Decoder(EncodedArticle)
@@ -30,17 +28,18 @@ _msgpack = msgspec.msgpack.Encoder()
 class Changes(NamedTuple):
     """What changed in the catalogue."""
 
-    articles: list[EncodedArticle]
+    article_ids: list[str]
     position: int
     """The sequence number to ask from the next time."""
 
 
 class ArticleStore:
-    """Texts and encodings of articles."""
+    """Texts and encodings of articles, the latter as one model makes them."""
 
-    def __init__(self, client: Client, ttl_ms: int) -> None:
+    def __init__(self, client: Client, ttl_ms: int, model_version: str) -> None:
         self._client = client
         self._ttl_ms = ttl_ms
+        self._model_version = model_version
 
     async def texts(self, article_ids: Sequence[str]) -> list[bytes | None]:
         """Return the JSON `Article` of each id as stored."""
@@ -51,30 +50,41 @@ class ArticleStore:
         texts = await self.texts(article_ids)
         return [None if raw is None else _article_decoder.decode(raw) for raw in texts]
 
+    async def encoded(self, article_ids: Sequence[str]) -> list[EncodedArticle | None]:
+        """Return what this model made of the articles."""
+        names = [keys.encoded(article_ref(each), self._model_version) for each in article_ids]
+        values = await get_many(self._client, names)
+        return [None if raw is None else _encoded_decoder.decode(raw) for raw in values]
+
     async def put(self, texts: Sequence[bytes], encoded: Sequence[EncodedArticle]) -> None:
         """Store articles with their encodings, then tell every worker."""
-        try:
-            await self._put(texts, encoded)
-        except NoScriptError:
-            await self._client.script_load(NOTE_ARTICLES)
-            await self._put(texts, encoded)
-
-    async def _put(self, texts: Sequence[bytes], encoded: Sequence[EncodedArticle]) -> None:
         pipeline = self._client.pipeline(transaction=False)
-        refs = [article_ref(article.article_id) for article in encoded]
-        for text, article, ref in zip(texts, encoded, refs, strict=True):
+        for text, article in zip(texts, encoded, strict=True):
+            ref = article_ref(article.article_id)
             pipeline.set(keys.article(article.article_id), text, px=self._ttl_ms)
-            pipeline.set(keys.encoded(ref), _msgpack.encode(article), px=self._ttl_ms)
+            name = keys.encoded(ref, self._model_version)
+            pipeline.set(name, _msgpack.encode(article), px=self._ttl_ms)
         await pipeline.execute()
         # Only then: a worker that sees the number must find the article.
-        await self._client.evalsha(
-            _SCRIPT_SHA,
-            2,
-            keys.CATALOGUE_INDEX,
-            keys.CATALOGUE_SEQUENCE,
-            str(self._ttl_ms),
-            *refs,
-        )
+        await self._note([article.article_id for article in encoded])
+
+    async def put_encoded(self, encoded: Sequence[EncodedArticle]) -> None:
+        """Store only the encodings: this model's, of articles that are there already."""
+        pipeline = self._client.pipeline(transaction=False)
+        for article in encoded:
+            name = keys.encoded(article_ref(article.article_id), self._model_version)
+            pipeline.set(name, _msgpack.encode(article), px=self._ttl_ms)
+        await pipeline.execute()
+
+    async def _note(self, article_ids: list[str]) -> None:
+        names = (keys.CATALOGUE_INDEX, keys.CATALOGUE_SEQUENCE)
+        arguments = (str(self._ttl_ms), *article_ids)
+        try:
+            await self._client.evalsha(_SCRIPT_SHA, 2, *names, *arguments)
+        except NoScriptError:
+            # A new, restarted or failed-over Redis does not know the script.
+            await self._client.script_load(NOTE_ARTICLES)
+            await self._client.evalsha(_SCRIPT_SHA, 2, *names, *arguments)
 
     async def changes(self, position: int) -> Changes:
         """Return the articles that changed after `position` (0: all).
@@ -84,19 +94,14 @@ class ArticleStore:
         sequence = int(await self._client.get(keys.CATALOGUE_SEQUENCE) or 0)
         if sequence == position:
             return Changes([], position)
-        if sequence < position:
-            position = 0
         scored: list[tuple[bytes, float]] = cast(
             "Any",
             await self._client.zrangebyscore(
-                keys.CATALOGUE_INDEX, f"({position}", "+inf", withscores=True
+                keys.CATALOGUE_INDEX,
+                f"({position if sequence > position else 0}",
+                "+inf",
+                withscores=True,
             ),
         )
-        articles: list[EncodedArticle] = []
-        for start in range(0, len(scored), ARTICLES_PER_CALL):
-            refs = [ref for ref, _ in scored[start : start + ARTICLES_PER_CALL]]
-            for raw in await get_many(self._client, [keys.encoded(ref) for ref in refs]):
-                if raw is not None:  # expired ones stay in the index until it expires
-                    articles.append(_encoded_decoder.decode(raw))
         newest = int(scored[-1][1]) if scored else sequence
-        return Changes(articles, newest)
+        return Changes([member.decode() for member, _ in scored], newest)

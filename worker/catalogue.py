@@ -17,6 +17,7 @@ UNPUBLISHED_MS = -1
 """Stands for an unknown time of publication."""
 
 NO_TAG = -1
+NO_LANGUAGE = -1
 
 
 class Catalogue:
@@ -26,6 +27,7 @@ class Catalogue:
         rows: (capacity, W) the encoder's output, `dtype` of the bundle.
         tags: (capacity, MAX_TAGS) int32 tag numbers, `NO_TAG` beyond the last.
         published_ms: (capacity,) int64, `UNPUBLISHED_MS` where unknown.
+        languages: (capacity,) int16 language numbers, `NO_LANGUAGE` where unknown.
         tag_names: tag name by number.
     """
 
@@ -33,9 +35,12 @@ class Catalogue:
         self.rows = np.zeros((1024, row_width), dtype=dtype)
         self.tags = np.full((1024, MAX_TAGS), NO_TAG, dtype=np.int32)
         self.published_ms = np.full(1024, UNPUBLISHED_MS, dtype=np.int64)
+        self.languages = np.full(1024, NO_LANGUAGE, dtype=np.int16)
         self.articles: list[EncodedArticle] = []
         self.tag_names: list[str] = []
+        self.num_languages = 0
         self.num_changes = 0
+        self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
         self._sorted_refs = np.empty(0, dtype=np.int64)
@@ -83,6 +88,7 @@ class Catalogue:
         self.published_ms[row] = (
             UNPUBLISHED_MS if article.published_ms is None else article.published_ms
         )
+        self.languages[row] = self._language_number(article.language)
         self.num_changes += 1
 
     def tag_number(self, tag: str) -> int:
@@ -90,6 +96,13 @@ class Catalogue:
         number = self._tag_numbers.setdefault(tag, len(self.tag_names))
         if number == len(self.tag_names):
             self.tag_names.append(tag)
+        return number
+
+    def _language_number(self, language: str | None) -> int:
+        if not language:
+            return NO_LANGUAGE
+        number = self._language_numbers.setdefault(language, len(self._language_numbers))
+        self.num_languages = len(self._language_numbers)
         return number
 
     def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -116,6 +129,7 @@ class Catalogue:
     def _grow(self) -> None:
         self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
         self.tags = np.concatenate([self.tags, np.full_like(self.tags, NO_TAG)])
+        self.languages = np.concatenate([self.languages, np.full_like(self.languages, NO_LANGUAGE)])
         self.published_ms = np.concatenate(
             [self.published_ms, np.full_like(self.published_ms, UNPUBLISHED_MS)]
         )

@@ -97,16 +97,18 @@ def rank(
     interests: NDArray[np.float32],
     affinity: NDArray[np.float32],
     seen: tuple[NDArray[np.int64], NDArray[np.int64]],
+    languages: NDArray[np.bool_],
     weights: Weights,
     k: int,
 ) -> Ranked:
     """Rank articles for B readers.
 
     interests, affinity: (B, G) float32 over the catalogue's tags. seen: pairs of reader and row
-    that must not come again.
+    that must not come again. languages: (B, L + 1) bool, what the reader reads; the last column
+    stands for articles whose language is not known.
     """
     size = len(shortlists.freshness)
-    hidden = np.zeros((len(interests), size), dtype=np.bool_)
+    hidden = ~languages[:, catalogue.languages[:size]]  # (B, M)
     reader_of, row = seen
     listed = row < size  # the shortlists may be a moment older than the catalogue
     hidden[reader_of[listed], row[listed]] = True

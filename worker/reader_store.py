@@ -51,9 +51,10 @@ class WriteResult(NamedTuple):
 class ReaderStore:
     """Histories, profiles and recommendations of readers."""
 
-    def __init__(self, client: Client, ttl_ms: int) -> None:
+    def __init__(self, client: Client, ttl_ms: int, model_version: str) -> None:
         self._client = client
         self._ttl_ms = ttl_ms
+        self._model_version = model_version
         # One script call may only touch keys of one slot of a cluster.
         self._readers_per_call = 1 if isinstance(client, RedisCluster) else READERS_PER_CALL
 
@@ -62,7 +63,7 @@ class ReaderStore:
     ) -> tuple[list[bytes | None], list[EncodedArticle]]:
         """Return the readers' histories, and those of the articles that are there."""
         names = [keys.history(user_id) for user_id in user_ids]
-        names += [keys.encoded(ref) for ref in article_refs]
+        names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
         histories = values[: len(user_ids)]
         articles = [_encoded_decoder.decode(raw) for raw in values[len(user_ids) :] if raw]
@@ -91,9 +92,10 @@ class ReaderStore:
             for ref in update.unknown:
                 waiting.setdefault(ref, []).append(update.user_id)
         for ref, readers in waiting.items():
-            pipeline.sadd(keys.waiting(ref), *readers)
-            pipeline.pexpire(keys.waiting(ref), self._ttl_ms)
-            pipeline.exists(keys.encoded(ref))
+            name = keys.waiting(ref, self._model_version)
+            pipeline.sadd(name, *readers)
+            pipeline.pexpire(name, self._ttl_ms)
+            pipeline.exists(keys.encoded(ref, self._model_version))
         replies = await pipeline.execute()
         lost = [
             start + number - 1
@@ -105,12 +107,12 @@ class ReaderStore:
 
     async def waiting(self, ref: bytes) -> list[str]:
         """Return the readers who clicked the article before it was known."""
-        members = await _of(self._client.smembers(keys.waiting(ref)))
+        members = await _of(self._client.smembers(keys.waiting(ref, self._model_version)))
         return sorted(member.decode() for member in members)
 
     async def done_waiting(self, ref: bytes, user_ids: Iterable[str]) -> None:
         """Forget that these readers wait for the article."""
-        await _of(self._client.srem(keys.waiting(ref), *user_ids))
+        await _of(self._client.srem(keys.waiting(ref, self._model_version), *user_ids))
 
     async def set_aside(self, user_id: str, unreadable: bytes) -> None:
         """Keep a history that is not of a known format, so that the reader can start afresh."""

@@ -81,6 +81,20 @@ def unknown_refs(reading: Reading, histories: Sequence[bytes]) -> list[list[byte
     return missing
 
 
+def languages_read(reading: Reading, catalogue: Catalogue) -> NDArray[np.bool_]:
+    """Return which languages each reader reads, (R, L + 1) bool; the last: not known.
+
+    Those of the articles clicked; every language for a reader of whom no click tells one.
+    """
+    reader_of, click = np.nonzero(reading.known)
+    numbers = catalogue.languages[reading.rows[reading.window[reader_of, click]]]
+    reads = np.zeros((len(reading.present), catalogue.num_languages + 1), dtype=np.bool_)
+    reads[reader_of, numbers] = True  # NO_LANGUAGE, -1, is the last column
+    reads[~reads[:, :-1].any(axis=1)] = True
+    reads[:, -1] = True
+    return reads
+
+
 def tag_interests(
     reading: Reading, catalogue: Catalogue, half_life_days: float
 ) -> NDArray[np.float32]:

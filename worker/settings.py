@@ -70,8 +70,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Most messages fetched at once."""
     max_pending_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Fetched chunks that may wait; bounds memory when Redis or Kafka is slow."""
-    interaction_types: str = "*"
-    """Comma-separated Metarank interaction types that count as clicks; * for all."""
 
     num_recommendations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     weight_tags: Weight = 0.5

@@ -1,0 +1,178 @@
+"""The composition root: settings in, a Faust app out. Nothing is connected before it starts.
+
+articles ─┐
+          ├─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
+clicks ───┘
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import faust
+from faust.types import StreamT
+from yarl import URL
+
+from worker.article_store import ArticleStore
+from worker.articles import Articles
+from worker.catalogue import Catalogue
+from worker.emitter import Emitter
+from worker.front_pages import FrontPages
+from worker.kafka_security import faust_credentials, librdkafka_config
+from worker.model import Model
+from worker.pipeline import Pipeline
+from worker.ranking import Weights
+from worker.reader_store import ReaderStore
+from worker.redis_client import Client, connect
+from worker.settings import Settings
+from worker.transport import CODEC, Chunk
+
+FOLLOW_INTERVAL_S = 0.5
+"""How soon an article that another worker encoded is known here."""
+
+DRAIN_S = 6.0
+"""How long a stopping worker waits for the chunk in progress: with what Faust itself needs to
+stop, it stays within the 10 s that container platforms allow before they kill."""
+
+logger = logging.getLogger(__name__)
+
+
+class App(faust.App):
+    """A Faust app that knows its catalogue before the first click and drains before it stops."""
+
+    pipeline: Pipeline
+    redis: Client
+
+    async def on_start(self) -> None:
+        """Load the catalogue, then let Faust start consuming."""
+        num_articles = await self.pipeline.load_catalogue()
+        logger.info("catalogue: %d articles", num_articles)
+        await super().on_start()
+
+    async def on_started(self) -> None:
+        """Follow the catalogue from now on."""
+        self.add_future(self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S))
+        await super().on_started()
+
+    async def drain(self, *_: Any, **__: Any) -> None:
+        """Finish the chunks in progress and commit them."""
+        try:
+            await asyncio.wait_for(self.pipeline.idle(), DRAIN_S)
+        except TimeoutError:
+            logger.warning("stopped with a chunk in progress: it will be delivered again")
+        if self.consumer.assignment():
+            await self.consumer.commit()
+
+    async def on_shutdown(self) -> None:
+        """Close Redis."""
+        await super().on_shutdown()
+        await self.redis.aclose()
+
+
+def build_app(settings: Settings, model: Model) -> App:
+    """Put the worker together."""
+    redis = connect(settings)
+    version = model.manifest.model_version
+    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    pipeline = Pipeline(
+        topics=settings.topics,
+        articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
+        catalogue=catalogue,
+        front_pages=FrontPages(
+            model,
+            catalogue,
+            Weights(
+                settings.weight_tags,
+                settings.weight_affinity,
+                settings.weight_fresh,
+                settings.fresh_half_life_h,
+            ),
+            settings.num_recommendations,
+            settings.tag_half_life_days,
+        ),
+        readers=ReaderStore(redis, settings.ttl_ms, version),
+        emitter=Emitter(librdkafka_config(settings)),
+        history_size=settings.history_size,
+    )
+    app = _faust_app(settings)
+    app.pipeline = pipeline
+    app.redis = redis
+    app.on_before_shutdown.connect(app.drain)
+    # One agent per topic: articles are encoded while clicks go on.
+    for topic in dict.fromkeys((settings.topic_articles, settings.topic_clicks)):
+        channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)
+        app.agent(channel, name=topic)(_processor(app, pipeline))
+    return app
+
+
+def _processor(app: App, pipeline: Pipeline) -> Any:
+    async def process(chunks: StreamT[Chunk]) -> None:
+        async for chunk in chunks:
+            try:
+                await pipeline.process(chunk)
+            except Exception as error:
+                # A fault of ours. Going on would leave a gap that is never committed: stop, so
+                # that the operator sees it and the chunk is delivered again.
+                logger.critical(
+                    "%s[%d] up to offset %d: %s",
+                    chunk.topic,
+                    chunk.partition,
+                    chunk.next_offset - 1,
+                    type(error).__name__,
+                )
+                await app.crash(error)
+                return
+
+    return process
+
+
+def _faust_app(settings: Settings) -> App:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    servers = [server.strip() for server in settings.kafka_bootstrap.split(",")]
+    return App(
+        settings.app_id,
+        broker=[URL(f"chunked://{server}") for server in servers],
+        broker_credentials=faust_credentials(settings),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 3,
+        broker_commit_interval=settings.commit_interval_s,
+        broker_max_poll_records=settings.batch_size,
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=settings.max_pending_chunks,
+        # The rest keeps Faust out of the way of decision 3 of the design.
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        store="memory://",
+        datadir=settings.data_dir,
+        web_enabled=False,
+        autodiscover=False,
+    )
+
+
+def check_kafka(settings: Settings) -> None:
+    """Fail unless the brokers answer and every topic exists.
+
+    Raises:
+        UnavailableError: names what is missing.
+    """
+    Emitter(librdkafka_config(settings)).check(settings.topics.all())
+
+
+def run_app(app: App, log_level: str) -> None:
+    """Run until SIGTERM or SIGINT; exit with 1 after a crash."""
+    _set_up_logging(log_level)
+    worker = app.Worker(
+        quiet=True,
+        override_logging=False,
+        redirect_stdouts=False,
+        loop=asyncio.new_event_loop(),
+    )
+    worker.execute_from_commandline()
+
+
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if level != "DEBUG":
+        for noisy in ("faust", "mode", "aiokafka"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,109 @@
+"""Articles: encoded once, by whoever gets the message, and known to every worker soon after."""
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.encoded import EncodedArticle
+from schemas.history import article_ref
+from schemas.records import Article
+from schemas.timestamps import to_ms
+from schemas.tokenizer import article_text
+from worker.article_store import ArticleStore
+from worker.catalogue import Catalogue
+from worker.model import Model
+
+KEPT_CHARACTERS = 4000
+"""Of a body: more than the encoder reads, enough to encode it again with another model."""
+
+ARTICLES_PER_RUN = 256
+
+_json = msgspec.json.Encoder()
+
+
+class Articles:
+    """Encode new articles, and keep this worker's catalogue equal to what is in Redis."""
+
+    def __init__(self, model: Model, catalogue: Catalogue, store: ArticleStore) -> None:
+        self._model = model
+        self._catalogue = catalogue
+        self._store = store
+        self._position = 0
+
+    async def take(self, articles: Iterable[Article]) -> list[bytes]:
+        """Encode and store articles; return their references.
+
+        One that is stored already, with the same text and by the same model, is not encoded
+        again.
+        """
+        batch = list(articles)
+        refs = [article_ref(article.article_id) for article in batch]
+        kept = [_kept(article) for article in batch]
+        texts = [_json.encode(article) for article in kept]
+        stored = await self._store.texts([article.article_id for article in batch])
+        fresh = [
+            i
+            for i, (text, ref) in enumerate(zip(texts, refs, strict=True))
+            if text != stored[i] or ref not in self._catalogue
+        ]
+        for start in range(0, len(fresh), ARTICLES_PER_RUN):
+            part = fresh[start : start + ARTICLES_PER_RUN]
+            encoded = await self._encode([kept[i] for i in part])
+            await self._store.put([texts[i] for i in part], encoded)
+            self._learn(encoded)
+        return refs
+
+    async def follow(self) -> list[bytes]:
+        """Learn what changed in Redis since the last call.
+
+        Return the references of articles that this call encoded, because only another model had:
+        readers may wait for them.
+        """
+        changes = await self._store.changes(self._position)
+        encoded_here: list[bytes] = []
+        for start in range(0, len(changes.article_ids), ARTICLES_PER_RUN):
+            part = changes.article_ids[start : start + ARTICLES_PER_RUN]
+            known = await self._store.encoded(part)
+            for article in known:
+                if article is not None:
+                    self._catalogue.put(article)
+            missing = [each for each, article in zip(part, known, strict=True) if article is None]
+            # An article whose text has expired, too, is gone.
+            found = [each for each in await self._store.articles(missing) if each is not None]
+            encoded = await self._encode(found)
+            await self._store.put_encoded(encoded)
+            self._learn(encoded)
+            encoded_here += [article_ref(article.article_id) for article in encoded]
+        self._position = changes.position
+        return encoded_here
+
+    def _learn(self, encoded: Iterable[EncodedArticle]) -> None:
+        for article in encoded:
+            self._catalogue.put(article)
+
+    async def _encode(self, articles: list[Article]) -> list[EncodedArticle]:
+        if not articles:
+            return []
+        words = [article_text(article.title, article.body) for article in articles]
+        # Some milliseconds an article: in a thread, so that clicks go on meanwhile.
+        rows = await asyncio.to_thread(self._model.encode, words)
+        return [
+            EncodedArticle(
+                article_id=article.article_id,
+                model_version=self._model.manifest.model_version,
+                row=row.tobytes(),
+                tags=article.tags or [],
+                published_ms=(
+                    None if article.published_at is None else to_ms(article.published_at)
+                ),
+                language=article.language,
+            )
+            for article, row in zip(articles, rows, strict=True)
+        ]
+
+
+def _kept(article: Article) -> Article:
+    if article.body is None or len(article.body) <= KEPT_CHARACTERS:
+        return article
+    return msgspec.structs.replace(article, body=article.body[:KEPT_CHARACTERS])

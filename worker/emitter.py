@@ -1,0 +1,98 @@
+"""Send records to Kafka through librdkafka and know when they have arrived.
+
+Faust's own producer makes an object and a future per message; librdkafka batches in C, and one
+flush per batch waits for all of it.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.errors import UnavailableError
+from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
+
+DELIVERY_TIMEOUT_S = 30.0
+TRUNCATED_BYTES = 64 * 1024
+"""What is kept of an oversized message: topic, partition and offset point at the rest."""
+
+
+class Emitter:
+    """A producer whose deliveries can be waited for."""
+
+    def __init__(self, client_config: dict[str, Any]) -> None:
+        self._producer = Producer(
+            {
+                **client_config,
+                "acks": "all",
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+                "queue.buffering.max.messages": 200_000,
+                "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
+                # Same partition for a key as every other Kafka client, Java's above all.
+                "partitioner": "murmur2_random",
+            }
+        )
+        self.num_failures = 0
+        """Messages that could not be delivered, since the start."""
+
+    def send(self, topic: str, key: str, value: bytes) -> None:
+        """Queue a message; a full queue is waited out here, which slows the caller down."""
+        self._produce(topic, key, value, None)
+
+    def send_dead_letter(
+        self, topic: str, key: bytes | None, value: bytes | None, letter: DeadLetter
+    ) -> None:
+        """Queue a message that cannot be used, with the reason in its headers."""
+        kept = value[:TRUNCATED_BYTES] if letter.truncated and value else value
+        self._produce(topic, key, kept, [*letter.headers()])
+
+    def _produce(
+        self,
+        topic: str,
+        key: str | bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, str | bytes | None]] | None,
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, headers=headers, on_delivery=self._on_delivery
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    async def delivered(self, num_failures: int) -> None:
+        """Wait until everything sent has been acknowledged by the brokers.
+
+        num_failures: the count of failures before the first message that matters.
+
+        Raises:
+            UnavailableError: when anything was not; the caller sends its whole batch again.
+        """
+        # In a thread: it waits, and the event loop has other partitions to serve.
+        remaining = await asyncio.to_thread(self._producer.flush, DELIVERY_TIMEOUT_S + 5)
+        failed = self.num_failures - num_failures + remaining
+        if failed:
+            raise UnavailableError(f"Kafka: {failed} messages were not delivered")
+
+    def check(self, topics: Iterable[str], timeout_s: float = 10.0) -> None:
+        """Fail unless the brokers answer and the topics exist.
+
+        Raises:
+            UnavailableError: names what is missing.
+        """
+        try:
+            known = self._producer.list_topics(timeout=timeout_s).topics
+        except KafkaException as error:
+            raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
+        missing = [name for name in topics if name not in known or not known[name].partitions]
+        if missing:
+            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+
+    def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self.num_failures += 1

@@ -1,0 +1,84 @@
+"""Sort a fetched chunk: articles, clicks by reader, and what is bad."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from schemas.decode import decode_article, decode_click
+from schemas.errors import InvalidMessageError
+from schemas.history import article_ref, pack_entry
+from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter
+from schemas.timestamps import to_ms
+
+Decoder = Callable[[bytes | None, int], Click | Article | None]
+
+
+class BadMessage(NamedTuple):
+    """A message for the dead letters."""
+
+    key: bytes | None
+    value: bytes | None
+    letter: DeadLetter
+
+
+class Intake(NamedTuple):
+    """What a chunk holds."""
+
+    articles: dict[str, Article]
+    """The latest message of each article."""
+    clicks: dict[str, list[bytes]]
+    """Packed history entries by reader."""
+    newest_ms: int
+    """The latest click, 0 without any."""
+    bad: list[BadMessage]
+    num_skipped: int
+    """Messages that are neither used nor bad: without consent, or of another kind."""
+
+
+def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake:
+    """Decode Kafka records (with topic, partition, offset, key and value), none of them raising."""
+    articles: dict[str, Article] = {}
+    clicks: dict[str, list[bytes]] = {}
+    bad: list[BadMessage] = []
+    refs: dict[str, bytes] = {}
+    newest_ms = 0
+    num_skipped = 0
+    for record in records:
+        try:
+            message = decode(record.value, now_ms)
+        except InvalidMessageError as error:
+            bad.append(_bad(record, error.reason))
+            continue
+        except Exception:  # a record no decoder foresaw must not stop the stream
+            bad.append(_bad(record, "invalid"))
+            continue
+        if isinstance(message, Click) and message.consent:
+            timestamp_ms = to_ms(message.timestamp)
+            ref = refs.get(message.article_id)
+            if ref is None:
+                ref = refs[message.article_id] = article_ref(message.article_id)
+            entry = pack_entry(timestamp_ms, message.event_id, ref)
+            clicks.setdefault(message.user_id, []).append(entry)
+            newest_ms = max(newest_ms, timestamp_ms)
+        elif isinstance(message, Article):
+            articles[message.article_id] = message
+        else:
+            num_skipped += 1
+    return Intake(articles, clicks, newest_ms, bad, num_skipped)
+
+
+def decoder_of(topic: str, articles_topic: str) -> Decoder:
+    """Return the decoder that tries first what the topic is for."""
+    return decode_article if topic == articles_topic else decode_click
+
+
+def _bad(record: Any, reason: str) -> BadMessage:
+    size = len(record.value or b"")
+    letter = DeadLetter(
+        reason=reason,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        size=size,
+        truncated=size > MAX_MESSAGE_BYTES,
+    )
+    return BadMessage(record.key, record.value, letter)

@@ -1,0 +1,266 @@
+"""`frontpage up`: the whole system on one machine, from nothing to two readers' front pages."""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from schemas import keys
+from schemas.bundle import MANIFEST_FILE
+from schemas.errors import FrontpageError, UnavailableError
+from schemas.reading_set import Reader, ReadingSet
+from worker import show
+from worker.kafka_security import librdkafka_config
+from worker.local.broker import start_broker
+from worker.local.redis_server import redis_cli_path, start_redis
+from worker.local.server import RunningServer, spawn
+from worker.local.topics import create_topics
+from worker.reader_store import ReaderStore
+from worker.redis_client import connect
+from worker.replay import Progress, Replay
+from worker.settings import PREFIX, Settings, read_settings
+
+PARTITIONS = 4
+CAUGHT_UP_S = 120.0
+"""Longest time without progress that is waited for the worker."""
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".frontpage"),
+    show_default=True,
+    help="Where generated data, the model and the logs go.",
+)
+@click.option(
+    "--dataset",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A reading set to train on and replay; a generated newsroom otherwise.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A trained model; one is trained otherwise, and kept for the next time.",
+)
+@click.option("--stay/--once", default=True, help="Keep running until Ctrl-C (the default).")
+def up(data_dir: Path, dataset: Path | None, bundle: Path | None, stay: bool) -> None:
+    """Start broker, Redis and worker on this machine, and replay a reading set through them."""
+    data_dir = data_dir.resolve()
+    started = time.monotonic()
+    # So that `kill` stops the servers in order, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    dataset = dataset or _newsroom(data_dir)
+    reading_set = ReadingSet(dataset)
+    bundle = bundle or _trained(data_dir, dataset)
+    with ExitStack() as stack:
+        settings = _start_servers(stack, data_dir, bundle)
+        worker = stack.enter_context(_worker(settings, data_dir / "logs"))
+        _replay(settings, reading_set, worker)
+        left, right = contrasting_readers(reading_set, random.Random(0))
+        click.echo(asyncio.run(_two_front_pages(settings, left, right)))
+        click.echo(f"\nready after {time.monotonic() - started:.0f} s")
+        click.echo(_look_further(settings, left, stay, data_dir))
+        if stay:
+            _stay(worker)
+
+
+def _newsroom(data_dir: Path) -> Path:
+    path = data_dir / "newsroom"
+    if not (path / "dataset.json").exists():
+        _step("generating a newsroom: articles, readers and what they click")
+        shutil.rmtree(path, ignore_errors=True)
+        _run("generate", str(path))
+    return path
+
+
+def _trained(data_dir: Path, dataset: Path) -> Path:
+    path = data_dir / f"bundle-{dataset.name}"
+    if not (path / MANIFEST_FILE).exists():
+        _step("training the multi-head model and exporting it to ONNX")
+        _run("train", str(dataset), "--out", str(path))
+    return path
+
+
+def _run(*arguments: str) -> None:
+    """Run another subcommand in a process of its own: training needs torch, serving must not."""
+    result = subprocess.run([sys.executable, "-m", "worker.cli", *arguments], check=False)
+    if result.returncode:
+        raise FrontpageError(f"`frontpage {arguments[0]}` failed with {result.returncode}")
+
+
+def _start_servers(stack: ExitStack, data_dir: Path, bundle: Path) -> Settings:
+    _step("starting a Kafka-protocol broker and Redis on this machine")
+    logs = data_dir / "logs"
+    redis = stack.enter_context(start_redis(logs))
+    broker = stack.enter_context(start_broker(logs))
+    settings = read_settings(
+        {
+            **{key: value for key, value in os.environ.items() if key.startswith(PREFIX)},
+            f"{PREFIX}KAFKA_BOOTSTRAP": broker.bootstrap_servers,
+            f"{PREFIX}REDIS_URL": f"{redis.url}/0",
+            f"{PREFIX}BUNDLE": str(bundle),
+            f"{PREFIX}DATA_DIR": str(data_dir / "worker"),
+        }
+    )
+    topics = settings.topics
+    create_topics(
+        broker.bootstrap_servers,
+        dict.fromkeys(topics.all(), PARTITIONS),
+        config={name: topics.config(name) for name in topics.all()},
+    )
+    return settings
+
+
+@contextmanager
+def _worker(settings: Settings, logs: Path) -> Iterator[RunningServer]:
+    _step("starting the worker")
+    worker = spawn(
+        "worker",
+        "worker",
+        [sys.executable, "-m", "worker.cli", "worker"],
+        0,
+        logs / "worker.log",
+        env={**os.environ, **environment(settings)},
+    )
+    with worker:
+        yield worker
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that make another process read the same settings."""
+    defaults = Settings()
+    return {
+        PREFIX + name.upper(): str(value)
+        for name in settings.__struct_fields__
+        if (value := getattr(settings, name)) != getattr(defaults, name) and value is not None
+    }
+
+
+def _replay(settings: Settings, reading_set: ReadingSet, worker: RunningServer) -> None:
+    _step("publishing articles and clicks; the worker follows")
+    run = Replay(librdkafka_config(settings), settings.topics)
+    run.articles(reading_set)
+    run.clicks(reading_set)
+    progress = Progress(librdkafka_config(settings), settings.app_id, run.ends)
+    total = progress.num_left()
+    last_change = time.monotonic()
+    with tqdm(None, "processed", total, unit="") as bar:
+        while left := progress.num_left():
+            if bar.n != total - left:
+                bar.update(total - left - bar.n)
+                last_change = time.monotonic()
+            if not worker.is_alive():
+                raise UnavailableError(f"the worker ended; see {worker.log_path}")
+            if time.monotonic() - last_change > CAUGHT_UP_S:
+                raise UnavailableError(f"the worker makes no progress; see {worker.log_path}")
+            time.sleep(0.1)
+        bar.update(total - bar.n)
+    progress.close()
+
+
+def contrasting_readers(reading_set: ReadingSet, rng: random.Random) -> tuple[Reader, Reader]:
+    """Pick two readers whom the model has never seen and whose forms differ most.
+
+    Raises:
+        ReadingSetError: when the set cannot be read.
+        FrontpageError: when it has fewer than two readers with clicks.
+    """
+    clicks: dict[str, int] = {}
+    for click_ in reading_set.clicks():
+        clicks[click_.user_id] = clicks.get(click_.user_id, 0) + 1
+    readers = [reader for reader in reading_set.readers() if reader.user_id in clicks]
+    test = [reader for reader in readers if reader.split == "test"] or readers
+    # Enough clicks to tell something, and none so many that they are no ordinary reader.
+    active = sorted(test, key=lambda reader: -clicks[reader.user_id])[: max(2, len(test) // 4)]
+    rng.shuffle(active)
+    pairs = [(a, b) for a in active[:60] for b in active[:60] if a is not b]
+    if not pairs:
+        raise FrontpageError(f"{reading_set.directory}: fewer than two readers with clicks")
+    return max(pairs, key=lambda pair: _contrast(*pair))
+
+
+def _contrast(left: Reader, right: Reader) -> float:
+    years = (right.age or 0) - (left.age or 0) if left.age and right.age else 0.0
+    genders = {left.gender, right.gender} == {"female", "male"}
+    groups = abs((left.income_group or 0) - (right.income_group or 0))
+    return years / 10 + 2 * genders + groups / 5
+
+
+async def _two_front_pages(settings: Settings, *readers: Reader) -> str:
+    client = connect(settings)
+    columns = []
+    try:
+        store = ReaderStore(client, settings.ttl_ms, "")
+        for reader in readers:
+            profile = await store.profile(reader.user_id)
+            page = await show.load_front_page(client, reader.user_id)
+            if profile is None or page is None:
+                raise FrontpageError("a reader has no front page")
+            columns.append(_column(reader, show.profile_lines(profile), page))
+    finally:
+        await client.aclose()
+    return "\n" + show.side_by_side(*columns)
+
+
+def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) -> list[str]:
+    form = [
+        "-" if reader.age is None else f"{reader.age:.0f} years",
+        reader.gender or "-",
+        "-" if reader.income_group is None else f"income group {reader.income_group + 1}",
+    ]
+    lines = [f"READER {reader.user_id}", "", *profile_lines]
+    lines += [f"(truth: {', '.join(form)}; the model never saw it)", ""]
+    for item, article in zip(page.recommendation.items, page.articles, strict=True):
+        lines.append(f"• {show.title(item, article)}")
+        reasons = ", ".join(f"{reason.name} {reason.weight:.2f}" for reason in item.reasons[:2])
+        lines.append(f"  [{', '.join(item.tags)}] {reasons}")
+    return lines
+
+
+def _look_further(settings: Settings, reader: Reader, stay: bool, data_dir: Path) -> str:
+    cli = redis_cli_path()
+    exports = " ".join(
+        f"{PREFIX}{name.upper()}={getattr(settings, name)}"
+        for name in ("kafka_bootstrap", "redis_url")
+    )
+    lines = [
+        "look further" if stay else "look further (run `make up` first: it stays, this does not)",
+        f"  {cli} -u {settings.redis_url} GET '{keys.profile(reader.user_id)}'",
+        f"  {cli} -u {settings.redis_url} --scan --pattern 'profile:*'",
+        f"  export {exports}",
+        f"  {_script()} profile {reader.user_id}",
+        f"  {_script()} recommend {reader.user_id} --json",
+        f"  less {data_dir / 'logs' / 'worker.log'}",
+    ]
+    return "\n".join(lines)
+
+
+def _script() -> str:
+    beside = Path(sys.executable).parent / "frontpage"
+    return str(beside) if beside.exists() else "frontpage"
+
+
+def _stay(worker: RunningServer) -> None:
+    click.echo("\nrunning; Ctrl-C stops everything")
+    try:
+        while worker.is_alive():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        click.echo("stopping")
+        return
+    raise UnavailableError(f"the worker ended; see {worker.log_path}")
+
+
+def _step(text: str) -> None:
+    click.echo(f"▸ {text}", err=True)

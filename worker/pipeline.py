@@ -1,0 +1,203 @@
+"""The dataflow, on one screen: what happens between a fetched chunk and its commit.
+
+    chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
+                         ├─► clicks: read histories ─► merge ─► infer ─► rank
+                         │           ─► Redis (compare and set) ─► profiles, recommendations
+                         └─► bad: dead letters
+    ─► wait for every delivery ─► chunk.stored
+
+At least once, and harmless to repeat: whatever fails on the way, the whole chunk is done again,
+and a history is a set.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from schemas.errors import UnavailableError
+from schemas.history import ENTRY_BYTES, REF_BYTES, merge
+from schemas.topics import Topics
+from worker.articles import Articles
+from worker.catalogue import Catalogue
+from worker.emitter import Emitter
+from worker.front_pages import FrontPages
+from worker.intake import BadMessage, decoder_of, sort_records
+from worker.reader_store import ReaderStore, ReaderUpdate
+from worker.redis_client import TRANSIENT
+from worker.transport import Chunk
+
+MAX_BACKOFF_S = 5.0
+
+logger = logging.getLogger(__name__)
+_json = msgspec.json.Encoder()
+
+
+class Pipeline:
+    """Turn chunks of articles and clicks into stored profiles and emitted front pages."""
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        articles: Articles,
+        catalogue: Catalogue,
+        front_pages: FrontPages,
+        readers: ReaderStore,
+        emitter: Emitter,
+        history_size: int,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._topics = topics
+        self._articles = articles
+        self._catalogue = catalogue
+        self._front_pages = front_pages
+        self._readers = readers
+        self._emitter = emitter
+        self._history_size = history_size
+        self._clock_ms = clock_ms
+        self._newest_click_ms = 0
+        self._num_in_progress = 0
+        self._idle = asyncio.Condition()
+
+    async def load_catalogue(self) -> int:
+        """Learn every article that is in Redis; return how many."""
+        await self._serve_waiting(await self._articles.follow())
+        return len(self._catalogue)
+
+    async def idle(self) -> None:
+        """Wait until no chunk is in progress."""
+        async with self._idle:
+            await self._idle.wait_for(lambda: not self._num_in_progress)
+
+    async def process(self, chunk: Chunk) -> None:
+        """Store everything that follows from the chunk, however long Redis or Kafka are away."""
+        self._num_in_progress += 1
+        try:
+            await self._process_until_stored(chunk)
+        finally:
+            self._num_in_progress -= 1
+            async with self._idle:
+                self._idle.notify_all()
+
+    async def _process_until_stored(self, chunk: Chunk) -> None:
+        attempt = 0
+        while not chunk.stored:
+            try:
+                await self._process(chunk)
+                chunk.stored = True
+            except (UnavailableError, *TRANSIENT) as error:
+                attempt += 1
+                delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
+                logger.warning(
+                    "%s[%d] up to offset %d: %s; again in %.1f s",
+                    chunk.topic,
+                    chunk.partition,
+                    chunk.next_offset - 1,
+                    type(error).__name__,
+                    delay_s,
+                )
+                await asyncio.sleep(delay_s)
+
+    async def _process(self, chunk: Chunk) -> None:
+        decode = decoder_of(chunk.topic, self._topics.articles)
+        intake = sort_records(chunk.records, decode, self._clock_ms())
+        failures_before = self._emitter.num_failures
+        if intake.articles:
+            refs = await self._articles.take(intake.articles.values())
+            await self._serve_waiting(refs)
+        if intake.clicks:
+            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
+            await self._update(intake.clicks)
+        self._bury(intake.bad)
+        await self._emitter.delivered(failures_before)
+
+    async def _update(self, clicks: dict[str, list[bytes]]) -> None:
+        """Merge the clicks, by reader, and renew these readers' profiles and front pages."""
+        pending = clicks
+        new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
+        missing = [ref for ref in new if ref not in self._catalogue]
+        while pending:
+            user_ids = list(pending)
+            held, found = await self._readers.read(user_ids, missing)
+            for article in found:
+                self._catalogue.put(article)
+            updates = await self._renew(pending, user_ids, held)
+            result = await self._readers.write(updates)
+            lost = {updates[index].user_id for index in result.lost}
+            self._emit(update for update in updates if update.user_id not in lost)
+            # Once more for those whom another worker changed meanwhile, and for those who
+            # clicked an article that came meanwhile.
+            missing = list(result.appeared)
+            again = lost | {
+                update.user_id
+                for update in updates
+                if not result.appeared.isdisjoint(update.unknown)
+            }
+            pending = {user_id: pending[user_id] for user_id in again}
+
+    async def _renew(
+        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: list[bytes | None]
+    ) -> list[ReaderUpdate]:
+        histories = []
+        for user_id, packed in zip(user_ids, held, strict=True):
+            try:
+                histories.append(merge(packed, clicks[user_id], self._history_size))
+            except ValueError:
+                logger.error("a history of an unknown format was set aside")
+                await self._readers.set_aside(user_id, packed or b"")
+                histories.append(merge(None, clicks[user_id], self._history_size))
+        read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
+        now_ms = self._clock_ms()
+        pages = self._front_pages.make(
+            [user_ids[i] for i in read],
+            [histories[i] for i in read],
+            min(self._newest_click_ms or now_ms, now_ms),
+            datetime.fromtimestamp(now_ms / 1000, UTC),
+        )
+        return [
+            ReaderUpdate(
+                user_ids[i],
+                held[i],
+                histories[i],
+                _json.encode(page.profile),
+                _json.encode(page.recommendation),
+                page.unknown,
+            )
+            for i, page in zip(read, pages, strict=True)
+        ]
+
+    async def follow_catalogue(self, interval_s: float) -> None:
+        """Learn what other workers encode, for as long as the worker runs."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self._serve_waiting(await self._articles.follow())
+            except (UnavailableError, *TRANSIENT) as error:
+                logger.warning("catalogue not renewed: %s", type(error).__name__)
+
+    async def _serve_waiting(self, refs: Iterable[bytes]) -> None:
+        """Renew the readers who clicked these articles before they were known."""
+        for ref in refs:
+            user_ids = await self._readers.waiting(ref)
+            for start in range(0, len(user_ids), 1000):
+                part = user_ids[start : start + 1000]
+                failures_before = self._emitter.num_failures
+                await self._update({user_id: [] for user_id in part})
+                await self._emitter.delivered(failures_before)
+                await self._readers.done_waiting(ref, part)
+
+    def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
+        for update in updates:
+            self._emitter.send(self._topics.profiles, update.user_id, update.profile)
+            self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
+
+    def _bury(self, bad: Iterable[BadMessage]) -> None:
+        for message in bad:
+            self._emitter.send_dead_letter(
+                self._topics.dead_letters, message.key, message.value, message.letter
+            )
