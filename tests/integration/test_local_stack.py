@@ -185,8 +185,19 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         tmp_path,
         command=lambda port: [sys.executable, "-c", stubborn, str(port)],
         answers=lambda _port, _pid: True,
+        grace_s=0.1,
     )
     server.stop()
+    assert not is_running(server.pid)
+
+
+def test_the_broker_stops_at_once_though_a_client_stays_connected(tmp_path: Path) -> None:
+    server = start_broker(tmp_path)
+    admin = AdminClient({"bootstrap.servers": server.bootstrap_servers, "log_level": 0})
+    admin.list_topics(timeout=5)
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 3.0
     assert not is_running(server.pid)
 
 

@@ -17,6 +17,7 @@ What differs from Apache Kafka, and what to do about it:
 - ListOffsets "latest" answers with the start of the last batch, not the end of the log: do
   not wait for `end_offsets` or watermarks, count messages. The high watermark in fetch
   responses is right. A consumer that starts at "latest" sees the last batch again.
+- On SIGTERM it may wait for connected clients: it is killed after half a second.
 - A message to an unknown topic creates the topic with 4 partitions.
 - Settings such as `cleanup.policy` are kept and described.
 Not for production: `docker-compose.yml` has Apache Kafka.
@@ -37,6 +38,9 @@ from worker.local.topics import TopicError, create_topics
 __all__ = ["NAME", "TopicError", "create_topics", "start_broker"]
 
 NAME = "tansu"
+# After SIGTERM it often waits for its clients to leave, for as long as they stay; it has
+# nothing to save, so there is nothing to wait for.
+_GRACE_S = 0.5
 
 
 def start_broker(data_dir: Path, *, port: int | None = None) -> RunningServer:
@@ -66,7 +70,15 @@ def start_broker(data_dir: Path, *, port: int | None = None) -> RunningServer:
         except KafkaException:
             return False  # the deadline decides
 
-    return launch("broker", "kafka", data_dir, command=command, answers=answers, port=port)
+    return launch(
+        "broker",
+        "kafka",
+        data_dir,
+        command=command,
+        answers=answers,
+        port=port,
+        grace_s=_GRACE_S,
+    )
 
 
 def _program(data_dir: Path) -> Path:

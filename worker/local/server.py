@@ -11,22 +11,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from schemas.errors import UnavailableError
 from worker.local import guard
 
 HOST = "127.0.0.1"  # never reachable from another machine
-GRACE_S = 5.0  # between SIGTERM and SIGKILL
+GRACE_S = 5.0  # between SIGTERM and SIGKILL, unless the server has its own
 _PORT_TRIES = 5
 _PROBE_EVERY_S = 0.01
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class ServerError(RuntimeError):
+class ServerError(UnavailableError):
     """A local server could not be found, started or reached; the message is one line."""
 
 
@@ -101,12 +102,14 @@ def launch(
     answers: Callable[[int, int], bool],
     port: int | None = None,
     timeout_s: float = 15.0,
+    grace_s: float = GRACE_S,
 ) -> RunningServer:
     """Start `command(port)` under a guard and return once `answers(port, pid)` is true.
 
     `answers` must tell our server from another one on that port. It is asked only when
     something listens there. Without `port` a free one is chosen, and another one when the
-    server ends at once, as it does when some other process took the port in between.
+    server ends at once, as it does when some other process took the port in between. `stop`
+    gives the server `grace_s` between SIGTERM and SIGKILL.
 
     Raises: ServerError, naming the log file and its last line.
     """
@@ -115,7 +118,7 @@ def launch(
     for tries_left in reversed(range(1 if port is not None else _PORT_TRIES)):
         chosen = port if port is not None else free_port()
         log_start = log_path.stat().st_size if log_path.exists() else 0
-        server = _spawn(name, scheme, command(chosen), chosen, log_path)
+        server = spawn(name, scheme, command(chosen), chosen, log_path, grace_s=grace_s)
         try:
             failure = _wait_until(server, answers, timeout_s)
         except BaseException:
@@ -162,15 +165,29 @@ def packaged_binary(package: str, name: str, copy_to: Path | None = None) -> Pat
     return copy
 
 
-def _spawn(name: str, scheme: str, command: list[str], port: int, log_path: Path) -> RunningServer:
+def spawn(
+    name: str,
+    scheme: str,
+    command: list[str],
+    port: int,
+    log_path: Path,
+    env: Mapping[str, str] | None = None,
+    grace_s: float = GRACE_S,
+) -> RunningServer:
+    """Start a program under a guard, without waiting until it answers.
+
+    Raises: ServerError when the program cannot be run.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab") as log:
         log_start = log.tell()
         # -I and -S skip site-packages: the guard needs none of it and starts twice as fast.
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, f"--grace-s={GRACE_S}", "--", *command],
+            [sys.executable, "-I", "-S", guard.__file__, f"--grace-s={grace_s}", "--", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env=env,
             start_new_session=True,
         )
     assert process.stdout is not None

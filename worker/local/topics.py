@@ -10,11 +10,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._metadata import TopicMetadata  # `admin` does not export the name
 from confluent_kafka.cimpl import NewTopic
 
+from schemas.errors import UnavailableError
+
 ClientConfig = Mapping[str, str | int | float | bool]
 _POLL_S = 0.05
 
 
-class TopicError(RuntimeError):
+class TopicError(UnavailableError):
     """Topics could not be created or did not become ready; the message is one line."""
 
 
