@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from schemas.topics import Topics
 from worker.local.broker import TopicError, create_topics, start_broker
 from worker.local.redis_server import redis_cli_path, start_redis
 from worker.local.server import RunningServer, ServerError, free_port, launch
@@ -249,6 +251,17 @@ def test_no_orphan_after_kill_9_of_the_guards(parent: Any) -> None:
     os.kill(broker_guard, signal.SIGKILL)
     wait_until_gone([redis_pid, broker_pid])
     assert json.loads(process.communicate("ask whether both live\n")[0]) == [False, False]
+
+
+def test_the_compose_file_creates_the_topics_of_the_contract() -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    created = dict(re.findall(r"^ +create ([\w-]+)(?: --config (\S+))?$", compose, re.MULTILINE))
+    topics = Topics()
+    wanted = {
+        name: ",".join(f"{key}={value}" for key, value in topics.config(name).items())
+        for name in topics.all()
+    }
+    assert created == wanted
 
 
 def consume_one(bootstrap_servers: str, topic: str) -> Any:
