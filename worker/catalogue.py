@@ -79,6 +79,8 @@ class Catalogue:
                 self._grow()
             self.articles.append(kept)
             self._row_of_ref[ref] = row
+        elif kept == self.articles[row] and np.array_equal(row_values, self.rows[row]):
+            return
         else:
             self.articles[row] = kept
         self.rows[row] = row_values

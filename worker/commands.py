@@ -1,4 +1,4 @@
-"""The subcommands that need no torch: worker, replay, profile, recommend (and `up`)."""
+"""The subcommands around a running system: worker, replay, profile, recommend."""
 
 import asyncio
 import json
@@ -14,11 +14,8 @@ import redis.exceptions
 
 from schemas.errors import FrontpageError, UnavailableError
 from schemas.reading_set import ReadingSet
-from worker.local.up import up
 from worker.redis_client import Client, check, connect
 from worker.settings import Settings, read_settings
-
-__all__ = ["profile", "recommend", "replay", "up", "worker"]
 
 Result = TypeVar("Result")
 

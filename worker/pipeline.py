@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -32,6 +32,7 @@ from worker.redis_client import TRANSIENT
 from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
+READERS_PER_RENEWAL = 1000
 
 logger = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()
@@ -120,23 +121,26 @@ class Pipeline:
         """Merge the clicks, by reader, and renew these readers' profiles and front pages."""
         pending = clicks
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
-        missing = [ref for ref in new if ref not in self._catalogue]
+        missing = {ref for ref in new if ref not in self._catalogue}
+        appeared: set[bytes] = set()
         while pending:
             user_ids = list(pending)
-            held, found = await self._readers.read(user_ids, missing)
+            held, found = await self._readers.read(user_ids, list(missing))
             for article in found:
                 self._catalogue.put(article)
             updates = await self._renew(pending, user_ids, held)
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
-            self._emit(update for update in updates if update.user_id not in lost)
+            stored = [update for update in updates if update.user_id not in lost]
+            self._emit(stored)
+            served = {update.user_id for update in stored}
+            await self._readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
             # clicked an article that came meanwhile.
-            missing = list(result.appeared)
+            missing = set(result.appeared)
+            appeared |= missing
             again = lost | {
-                update.user_id
-                for update in updates
-                if not result.appeared.isdisjoint(update.unknown)
+                update.user_id for update in updates if not missing.isdisjoint(update.unknown)
             }
             pending = {user_id: pending[user_id] for user_id in again}
 
@@ -180,16 +184,16 @@ class Pipeline:
             except (UnavailableError, *TRANSIENT) as error:
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
 
-    async def _serve_waiting(self, refs: Iterable[bytes]) -> None:
-        """Renew the readers who clicked these articles before they were known."""
-        for ref in refs:
-            user_ids = await self._readers.waiting(ref)
-            for start in range(0, len(user_ids), 1000):
-                part = user_ids[start : start + 1000]
-                failures_before = self._emitter.num_failures
-                await self._update({user_id: [] for user_id in part})
-                await self._emitter.delivered(failures_before)
-                await self._readers.done_waiting(ref, part)
+    async def _serve_waiting(self, refs: Sequence[bytes]) -> None:
+        """Renew the readers who clicked these articles before they were known, each once."""
+        waiting = await self._readers.waiting(refs)
+        user_ids = sorted(set().union(*waiting.values()))
+        for start in range(0, len(user_ids), READERS_PER_RENEWAL):
+            part = user_ids[start : start + READERS_PER_RENEWAL]
+            failures_before = self._emitter.num_failures
+            await self._update({user_id: [] for user_id in part})
+            await self._emitter.delivered(failures_before)
+        await self._readers.done_waiting(waiting)
 
     def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
         for update in updates:

@@ -4,7 +4,7 @@ A write is a compare-and-set on the history: of two workers that own a reader fo
 slower one is told, reads again and merges. So no update is lost and none is undone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
 
@@ -105,14 +105,27 @@ class ReaderStore:
         found = replies[len(starts) + 2 :: 3]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
 
-    async def waiting(self, ref: bytes) -> list[str]:
-        """Return the readers who clicked the article before it was known."""
-        members = await _of(self._client.smembers(keys.waiting(ref, self._model_version)))
-        return sorted(member.decode() for member in members)
+    async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
+        """Return, by article, the readers who clicked it before it was known."""
+        if not refs:
+            return {}
+        pipeline = self._client.pipeline(transaction=False)
+        for ref in refs:
+            pipeline.smembers(keys.waiting(ref, self._model_version))
+        replies = await pipeline.execute()
+        return {
+            ref: {member.decode() for member in members}
+            for ref, members in zip(refs, replies, strict=True)
+            if members
+        }
 
-    async def done_waiting(self, ref: bytes, user_ids: Iterable[str]) -> None:
-        """Forget that these readers wait for the article."""
-        await _of(self._client.srem(keys.waiting(ref, self._model_version), *user_ids))
+    async def done_waiting(self, served: Mapping[bytes, Collection[str]]) -> None:
+        """Forget that these readers wait for these articles."""
+        pipeline = self._client.pipeline(transaction=False)
+        for ref, user_ids in served.items():
+            if user_ids:
+                pipeline.srem(keys.waiting(ref, self._model_version), *user_ids)
+        await pipeline.execute()
 
     async def set_aside(self, user_id: str, unreadable: bytes) -> None:
         """Keep a history that is not of a known format, so that the reader can start afresh."""

@@ -107,6 +107,14 @@ def _ordered(records: Iterable[Record], shuffle: random.Random | None) -> Iterab
     return everything
 
 
+MOVING_COORDINATOR = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._TIMED_OUT,
+}
+
+
 class Progress:
     """How far a consumer group has come towards given offsets."""
 
@@ -114,6 +122,7 @@ class Progress:
         # Never subscribed, so it asks for the group's offsets without joining it.
         self._consumer = Consumer({**client_config, "group.id": group, "enable.auto.commit": False})
         self._ends = ends
+        self._num_left = sum(ends.values())
 
     def num_left(self) -> int:
         """Return how many of the messages are not committed yet.
@@ -125,11 +134,15 @@ class Progress:
         try:
             committed = self._consumer.committed(places, timeout=10)
         except KafkaException as error:
+            # Right after the start, or after a broker's death, the group's keeper moves.
+            if error.args[0].code() in MOVING_COORDINATOR:
+                return self._num_left
             raise UnavailableError(f"Kafka: {error}") from error
-        return sum(
+        self._num_left = sum(
             max(0, self._ends[place.topic, place.partition] - max(place.offset, 0))
             for place in committed
         )
+        return self._num_left
 
     def close(self) -> None:
         """Close the connection."""

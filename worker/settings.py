@@ -119,7 +119,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if text == "" and type(None) in get_args(types[name]):
             continue
         try:
-            values[name] = msgspec.convert(text, types[name], strict=False)
+            values[name] = msgspec.convert(
+                text, types[name], strict=False, dec_hook=lambda kind, value: kind(value)
+            )
         except msgspec.ValidationError as error:
             raise SettingsError(f"{variable}: {error}") from error
     settings = Settings(**values)

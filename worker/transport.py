@@ -147,7 +147,9 @@ class Consumer(driver.Consumer):
         """Set positions back to what was committed; to the beginning where nothing was."""
         self._forget_chunks()
         await super().perform_seek()
-        never_committed = {tp for tp in self.assignment() if not self._committed_offset[tp]}
+        never_committed = driver.ensure_aiokafka_TPset(
+            tp for tp in self.assignment() if not self._committed_offset[tp]
+        )
         if never_committed:
             # aiokafka leaves these where they are, which may be beyond what was dropped.
             await self._thread.seek_to_beginning(*never_committed)

@@ -210,7 +210,7 @@ async def _two_front_pages(settings: Settings, *readers: Reader) -> str:
             columns.append(_column(reader, show.profile_lines(profile), page))
     finally:
         await client.aclose()
-    return "\n" + show.side_by_side(*columns)
+    return "\n" + show.side_by_side(columns[0], columns[1])
 
 
 def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) -> list[str]:
@@ -229,7 +229,7 @@ def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) 
 
 
 def _look_further(settings: Settings, reader: Reader, stay: bool, data_dir: Path) -> str:
-    cli = redis_cli_path()
+    cli = redis_cli_path() or "redis-cli"  # the latter: `apt-get install redis-tools`
     exports = " ".join(
         f"{PREFIX}{name.upper()}={getattr(settings, name)}"
         for name in ("kafka_bootstrap", "redis_url")

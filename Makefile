@@ -1,0 +1,45 @@
+# Two commands on a fresh machine: `make demo` shows the whole system, `make test` checks it.
+# Needs Python 3.11 or newer with venv, make, and a package index.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo up test lint format schemas clean
+
+demo: $(VENV)/.demo          ## generate, train, start everything, show two readers, stop
+	$(BIN)/frontpage up --once
+
+up: $(VENV)/.demo            ## the same, and stay until Ctrl-C
+	$(BIN)/frontpage up --stay
+
+test: $(VENV)/.dev           ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev           ## what CI checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: $(VENV)/.dev        ## renew schemas/json_schema from the records
+	$(BIN)/python -m schemas.json_schema
+
+clean:
+	rm -rf $(VENV) .frontpage
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "frontpage needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[train,local]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev]'
+	touch $@

@@ -1,0 +1,166 @@
+"""What comes in from Kafka: every message is a record or has a reason."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.decode import MAX_AHEAD_MS, decode_article, decode_click, decode_erasure
+from schemas.errors import InvalidMessageError
+from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure
+from schemas.timestamps import to_ms
+from worker.intake import Decoder
+
+NOW_MS = 1_800_000_000_000
+CLICK = {"user_id": "u", "article_id": "a", "timestamp": NOW_MS, "event_id": "e"}
+
+
+def click_bytes(**changes: object) -> bytes:
+    return json.dumps({**CLICK, **changes}).encode()
+
+
+def reason_of(raw: bytes | None) -> str:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_click(raw, NOW_MS)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [1_600_000_000_000, "2020-09-13T12:26:40Z", "2020-09-13T14:26:40.000+02:00"],
+)
+def test_timestamps_are_rfc3339_or_epoch_milliseconds(timestamp: object) -> None:
+    click = decode_click(click_bytes(timestamp=timestamp), NOW_MS)
+    assert isinstance(click, Click)
+    assert to_ms(click.timestamp) == 1_600_000_000_000
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert isinstance(decode_click(click_bytes(tomorrow={"x": [1]}), NOW_MS), Click)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b" " * (MAX_MESSAGE_BYTES + 1), "oversized"),
+        (b"{", "malformed"),
+        (b"\xff\xfe", "malformed"),
+        (b'{"user_id":"\xff"}', "malformed"),
+        (b"[" * 100_000, "invalid"),
+        (b'{"x":' + b"[" * 100_000, "malformed"),
+        (b"null", "invalid"),
+        (b"[]", "invalid"),
+        (click_bytes(user_id=7), "invalid"),
+        (click_bytes(user_id=""), "invalid"),
+        (click_bytes(user_id=None), "invalid"),
+        (click_bytes(user_id="ü" * (MAX_ID_BYTES // 2 + 1)), "invalid"),
+        (click_bytes(user_id="\ud800"), "malformed"),
+        (click_bytes(article_id="x" * 10_000), "invalid"),
+        (click_bytes(timestamp="2020-09-13T12:26:40"), "invalid"),
+        (click_bytes(timestamp="yesterday"), "invalid"),
+        (click_bytes(timestamp=1.5), "invalid"),
+        (click_bytes(timestamp=float("nan")), "malformed"),
+        (click_bytes(timestamp=-1), "timestamp"),
+        (click_bytes(timestamp=10**18), "timestamp"),
+        (click_bytes(timestamp="0001-01-01T00:00:00Z"), "timestamp"),
+        (click_bytes(timestamp=NOW_MS + MAX_AHEAD_MS + 1), "future"),
+        (b'{"event":"interaction","id":"1"}', "invalid"),
+        (b'{"event":"unheard-of"}', "invalid"),
+    ],
+)
+def test_a_bad_message_has_a_reason(raw: bytes | None, reason: str) -> None:
+    assert reason_of(raw) == reason
+
+
+def test_a_click_up_to_a_day_ahead_is_taken() -> None:
+    assert decode_click(click_bytes(timestamp=NOW_MS + MAX_AHEAD_MS), NOW_MS)
+
+
+def test_the_detail_never_quotes_the_message() -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_click(click_bytes(user_id=["secret"]), NOW_MS)
+    assert "secret" not in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_decode_or_are_refused(raw: bytes) -> None:
+    for decode in (decode_click, decode_article, decode_erasure):
+        try:
+            decode(raw, NOW_MS)
+        except InvalidMessageError as error:
+            assert error.reason
+
+
+def test_articles_and_clicks_may_share_a_topic() -> None:
+    article = json.dumps({"article_id": "a", "title": "T"}).encode()
+    for decode in (decode_click, decode_article):
+        assert isinstance(decode(article, NOW_MS), Article)
+        assert isinstance(decode(click_bytes(), NOW_MS), Click)
+
+
+def test_an_article_may_be_published_later() -> None:
+    raw = json.dumps({"article_id": "a", "published_at": NOW_MS * 2}).encode()
+    assert isinstance(decode_article(raw, NOW_MS), Article)
+
+
+def test_an_erasure_is_decoded() -> None:
+    raw = json.dumps({"user_id": "u", "requested_at": "2020-01-01T00:00:00Z"}).encode()
+    assert isinstance(decode_erasure(raw, NOW_MS), Erasure)
+
+
+METARANK_INTERACTION = {
+    "event": "interaction",
+    "id": "e1",
+    "timestamp": "1599391467000",
+    "user": "user1",
+    "session": "session1",
+    "type": "purchase",
+    "item": "item1",
+    "fields": [],
+}
+
+
+@pytest.mark.parametrize("decode", [decode_click, decode_article])
+def test_a_metarank_interaction_is_a_click(decode: Decoder) -> None:
+    click = decode(json.dumps(METARANK_INTERACTION).encode(), NOW_MS)
+    assert click == Click(
+        user_id="user1",
+        article_id="item1",
+        timestamp=1_599_391_467_000,
+        event_id="e1",
+        session_id="session1",
+    )
+
+
+def test_a_metarank_interaction_without_user_is_the_sessions() -> None:
+    click = decode_click(json.dumps({**METARANK_INTERACTION, "user": None}).encode(), NOW_MS)
+    assert isinstance(click, Click)
+    assert click.user_id == "session1"
+
+
+def test_a_metarank_item_is_an_article() -> None:
+    item = {
+        "event": "item",
+        "id": "81f46c34-a4bb-469c-8708-f8127cd67d27",
+        "item": "item1",
+        "timestamp": "2020-09-06T12:24:27Z",
+        "fields": [
+            {"name": "title", "value": "A title"},
+            {"name": "genres", "value": ["drama", "comedy"]},
+            {"name": "price", "value": 9.5},
+        ],
+    }
+    article = decode_article(json.dumps(item).encode(), NOW_MS)
+    assert isinstance(article, Article)
+    assert (article.article_id, article.title) == ("item1", "A title")
+    assert article.tags == ["drama", "comedy"]
+    assert article.published_at is not None
+    assert to_ms(article.published_at) == 1_599_395_067_000
+
+
+@pytest.mark.parametrize("event", ["user", "ranking"])
+def test_other_metarank_events_are_skipped(event: str) -> None:
+    assert decode_click(json.dumps({"event": event, "id": "1"}).encode(), NOW_MS) is None
