@@ -84,7 +84,10 @@ class ReaderStore:
         for start in starts:
             part = updates[start : start + self._readers_per_call]
             names, values = _script_arguments(part)
-            pipeline.evalsha(_SCRIPT_SHA, len(names), *names, self._ttl_ms, *values)
+            # By name: redis-py refuses `evalsha` in a cluster's pipeline, where one slot is fine.
+            pipeline.execute_command(
+                "EVALSHA", _SCRIPT_SHA, len(names), *names, self._ttl_ms, *values
+            )
         # Registering comes after the profile and before the look: whoever stores the article
         # looks for waiting readers after storing it, so one of the two sees the other.
         waiting: dict[bytes, list[str]] = {}

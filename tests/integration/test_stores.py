@@ -1,0 +1,130 @@
+"""The stores against real Redis: the same tests on a single server and on a cluster."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from schemas import keys
+from schemas.encoded import EncodedArticle
+from schemas.history import article_ref, merge, pack_entry
+from tests.integration.redis_servers import redis_cluster
+from worker.article_store import ArticleStore
+from worker.local.redis_server import start_redis
+from worker.reader_store import ReaderStore, ReaderUpdate
+from worker.redis_client import Client, connect
+from worker.settings import Settings
+
+TTL_MS = 60_000
+
+
+@contextmanager
+def single(directory: Path) -> Iterator[str]:
+    with start_redis(directory) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module", params=["single", "cluster"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    start = single if request.param == "single" else redis_cluster
+    with start(tmp_path_factory.mktemp("redis")) as url:
+        yield Settings(redis_url=url, redis_cluster=request.param == "cluster")
+
+
+@pytest.fixture
+async def client(server: Settings) -> AsyncIterator[Client]:
+    found = connect(server)
+    await found.flushall()
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture
+def readers(client: Client) -> ReaderStore:
+    return ReaderStore(client, TTL_MS, "v1")
+
+
+def update(
+    user_id: str, held: bytes | None, *clicks: int, unknown: tuple[bytes, ...] = ()
+) -> ReaderUpdate:
+    entries = [pack_entry(time, f"e{time}", article_ref("a")) for time in clicks]
+    return ReaderUpdate(user_id, held, merge(held, entries, 8), b"profile", b"recs", unknown)
+
+
+async def test_what_is_written_is_read(readers: ReaderStore, client: Client) -> None:
+    users = [f"u{i}" for i in range(300)]
+    updates = [update(user, None, i) for i, user in enumerate(users, start=1)]
+    assert (await readers.write(updates)).lost == []
+    histories, _ = await readers.read(users, [])
+    assert histories == [each.history for each in updates]
+    assert await client.get(keys.profile("u7")) == b"profile"
+    assert await client.get(keys.recs("u7")) == b"recs"
+    for name in (keys.profile("u7"), keys.history("u7"), keys.recs("u7")):
+        assert 0 < await client.pttl(name) <= TTL_MS
+
+
+async def test_the_slower_of_two_writers_is_told_and_changes_nothing(readers: ReaderStore) -> None:
+    first, slower, other = update("u", None, 1), update("u", None, 2), update("v", None, 3)
+    await readers.write([first])
+    assert (await readers.write([other, slower])).lost == [1]
+    histories, _ = await readers.read(["u", "v"], [])
+    assert histories == [first.history, other.history]
+
+
+async def test_a_history_of_many_clicks_is_compared_whole(readers: ReaderStore) -> None:
+    first = update("u", None, *range(1, 9))
+    await readers.write([first])
+    # Differs only in its middle: same length, same newest and oldest click.
+    forged = update("u", None, 1, 2, 3, 40, 5, 6, 7, 8)
+    assert (await readers.write([update("u", forged.history, 9)])).lost == [0]
+    assert (await readers.write([update("u", first.history, 9)])).lost == []
+
+
+async def test_readers_wait_for_an_unknown_article(readers: ReaderStore, client: Client) -> None:
+    ref = article_ref("late")
+    result = await readers.write([update("u", None, 1, unknown=(ref,))])
+    assert result.appeared == set()
+    assert await readers.waiting([ref, article_ref("x")]) == {ref: {"u"}}
+    await readers.done_waiting({ref: {"u"}})
+    assert await readers.waiting([ref]) == {}
+    await client.set(keys.encoded(ref, "v1"), b"")
+    assert (await readers.write([update("v", None, 1, unknown=(ref,))])).appeared == {ref}
+
+
+async def test_a_forgotten_script_is_loaded_again(readers: ReaderStore, client: Client) -> None:
+    await readers.write([update("u", None, 1)])
+    await client.script_flush()
+    assert (await readers.write([update("v", None, 1)])).lost == []
+
+
+async def test_another_worker_learns_what_changed(client: Client) -> None:
+    store = ArticleStore(client, TTL_MS, "v1")
+    articles = [EncodedArticle(f"a{i}", "v1", b"\0" * 8, [], None) for i in range(3)]
+    await store.put([b'{"article_id":"a0"}', b"{}", b"{}"], articles)
+    changes = await store.changes(0)
+    assert changes.article_ids == ["a0", "a1", "a2"]
+    assert await store.encoded(changes.article_ids) == articles
+    assert (await store.changes(changes.position)).article_ids == []
+    await store.put([b"{}"], articles[1:2])
+    assert (await store.changes(changes.position)).article_ids == ["a1"]
+
+
+async def test_an_emptied_redis_is_followed_from_the_start(client: Client) -> None:
+    store = ArticleStore(client, TTL_MS, "v1")
+    articles = [EncodedArticle(f"a{i}", "v1", b"\0" * 8, [], None) for i in range(3)]
+    await store.put([b"{}"] * 3, articles)
+    position = (await store.changes(0)).position
+    await client.flushall()
+    await store.put([b"{}"], articles[:1])
+    assert (await store.changes(position)).article_ids == ["a0"]
+
+
+async def test_each_model_has_encodings_of_its_own(client: Client) -> None:
+    one, other = ArticleStore(client, TTL_MS, "v1"), ArticleStore(client, TTL_MS, "v2")
+    article = EncodedArticle("a", "v1", b"\0" * 8, [], None)
+    await one.put([b'{"article_id":"a"}'], [article])
+    assert await other.encoded(["a"]) == [None]
+    assert [each and each.article_id for each in await other.articles(["a", "b"])] == ["a", None]
