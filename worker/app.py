@@ -55,7 +55,9 @@ class App(faust.App):
         await super().on_started()
 
     async def drain(self, *_: Any, **__: Any) -> None:
-        """Finish the chunks in progress and commit them."""
+        """Finish the chunks in progress and commit them; a crash leaves both to the next."""
+        if self.crashed:
+            return
         try:
             await asyncio.wait_for(self.pipeline.idle(), DRAIN_S)
         except TimeoutError:
@@ -168,6 +170,7 @@ def run_app(app: App, log_level: str) -> None:
         redirect_stdouts=False,
         loop=asyncio.new_event_loop(),
     )
+    worker.spinner = None  # writes control characters, also into log files
     worker.execute_from_commandline()
 
 

@@ -108,6 +108,9 @@ class FrontPages:
             affinity = np.zeros_like(interests)
         else:
             affinity = self._affinity.of(estimates, catalogue)
+        # The strongest interest counts 1, whether the reader has two interests or twenty.
+        strongest = interests.max(axis=1, initial=0.0, keepdims=True)
+        interests = interests / np.where(strongest > 0, strongest, 1.0).astype(np.float32)
         reader_of = np.repeat(np.arange(len(reading.present)), reading.num_clicks)
         known = reading.rows >= 0
         return rank(

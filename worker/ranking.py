@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalogue import NO_TAG, UNPUBLISHED_MS, Catalogue
+from worker.catalogue import MAX_TAGS, NO_TAG, UNPUBLISHED_MS, Catalogue
 from worker.reading import MS_PER_HOUR
 
 NEWEST_PER_TAG = 32
@@ -108,6 +108,8 @@ def rank(
     stands for articles whose language is not known.
     """
     size = len(shortlists.freshness)
+    if not size:
+        return _nothing(len(interests), k)
     hidden = ~languages[:, catalogue.languages[:size]]  # (B, M)
     reader_of, row = seen
     listed = row < size  # the shortlists may be a moment older than the catalogue
@@ -135,6 +137,15 @@ def rank(
         ranked.from_affinity[only] = exhaustive.from_affinity
         ranked.from_freshness[only] = exhaustive.from_freshness
     return ranked
+
+
+def _nothing(readers: int, k: int) -> Ranked:
+    return Ranked(
+        np.full((readers, k), -1, dtype=np.int64),
+        np.zeros((readers, k, MAX_TAGS), dtype=np.float32),
+        np.zeros((readers, k), dtype=np.float32),
+        np.zeros((readers, k), dtype=np.float32),
+    )
 
 
 def _candidates(

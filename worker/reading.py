@@ -10,7 +10,8 @@ from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
 from worker.catalogue import NO_TAG, Catalogue
 
 MS_PER_HOUR = 3_600_000.0
-MS_PER_DAY = 86_400_000.0
+STRAY_SHARE = 10
+"""A language of fewer than one in so many clicks is not one the reader reads."""
 
 
 class Reading(NamedTuple):
@@ -84,13 +85,16 @@ def unknown_refs(reading: Reading, histories: Sequence[bytes]) -> list[list[byte
 def languages_read(reading: Reading, catalogue: Catalogue) -> NDArray[np.bool_]:
     """Return which languages each reader reads, (R, L + 1) bool; the last: not known.
 
-    Those of the articles clicked; every language for a reader of whom no click tells one.
+    Those of at least a tenth of the window's clicks, so that one stray click does not bring a
+    language for good; every language for a reader of whom no click tells one.
     """
     reader_of, click = np.nonzero(reading.known)
     numbers = catalogue.languages[reading.rows[reading.window[reader_of, click]]]
-    reads = np.zeros((len(reading.present), catalogue.num_languages + 1), dtype=np.bool_)
-    reads[reader_of, numbers] = True  # NO_LANGUAGE, -1, is the last column
-    reads[~reads[:, :-1].any(axis=1)] = True
+    num_of = np.zeros((len(reading.present), catalogue.num_languages + 1), dtype=np.int64)
+    np.add.at(num_of, (reader_of, numbers), 1)  # NO_LANGUAGE, -1, is the last column
+    total = num_of[:, :-1].sum(axis=1, keepdims=True)
+    reads: NDArray[np.bool_] = (num_of * STRAY_SHARE >= total) & (num_of > 0)
+    reads[total[:, 0] == 0] = True
     reads[:, -1] = True
     return reads
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,7 +67,7 @@ def up(data_dir: Path, dataset: Path | None, bundle: Path | None, stay: bool) ->
         settings = _start_servers(stack, data_dir, bundle)
         worker = stack.enter_context(_worker(settings, data_dir / "logs"))
         _replay(settings, reading_set, worker)
-        left, right = contrasting_readers(reading_set, random.Random(0))
+        left, right = contrasting_readers(reading_set)
         click.echo(asyncio.run(_two_front_pages(settings, left, right)))
         click.echo(f"\nready after {time.monotonic() - started:.0f} s")
         click.echo(_look_further(settings, left, stay, data_dir))
@@ -169,22 +169,23 @@ def _replay(settings: Settings, reading_set: ReadingSet, worker: RunningServer) 
     progress.close()
 
 
-def contrasting_readers(reading_set: ReadingSet, rng: random.Random) -> tuple[Reader, Reader]:
+def contrasting_readers(reading_set: ReadingSet) -> tuple[Reader, Reader]:
     """Pick two readers whom the model has never seen and whose forms differ most.
 
     Raises:
         ReadingSetError: when the set cannot be read.
         FrontpageError: when it has fewer than two readers with clicks.
     """
-    clicks: dict[str, int] = {}
-    for click_ in reading_set.clicks():
-        clicks[click_.user_id] = clicks.get(click_.user_id, 0) + 1
+    language = {article.article_id: article.language for article in reading_set.articles()}
+    common = Counter(language.values()).most_common(1)[0][0] if language else None
+    # Two pages that a visitor can compare are in one language, the commonest.
+    clicks = Counter(
+        each.user_id for each in reading_set.clicks() if language.get(each.article_id) == common
+    )
     readers = [reader for reader in reading_set.readers() if reader.user_id in clicks]
     test = [reader for reader in readers if reader.split == "test"] or readers
-    # Enough clicks to tell something, and none so many that they are no ordinary reader.
-    active = sorted(test, key=lambda reader: -clicks[reader.user_id])[: max(2, len(test) // 4)]
-    rng.shuffle(active)
-    pairs = [(a, b) for a in active[:60] for b in active[:60] if a is not b]
+    active = sorted(test, key=lambda reader: -clicks[reader.user_id])[: max(2, len(test) // 3)]
+    pairs = [(a, b) for a in active[:100] for b in active[:100] if a is not b]
     if not pairs:
         raise FrontpageError(f"{reading_set.directory}: fewer than two readers with clicks")
     return max(pairs, key=lambda pair: _contrast(*pair))
@@ -210,7 +211,8 @@ async def _two_front_pages(settings: Settings, *readers: Reader) -> str:
             columns.append(_column(reader, show.profile_lines(profile), page))
     finally:
         await client.aclose()
-    return "\n" + show.side_by_side(columns[0], columns[1])
+    width = (shutil.get_terminal_size((120, 40)).columns - 2) // 2
+    return "\n" + show.side_by_side(columns[0], columns[1], max(36, min(60, width)))
 
 
 def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) -> list[str]:
@@ -220,7 +222,7 @@ def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) 
         "-" if reader.income_group is None else f"income group {reader.income_group + 1}",
     ]
     lines = [f"READER {reader.user_id}", "", *profile_lines]
-    lines += [f"(truth: {', '.join(form)}; the model never saw it)", ""]
+    lines += [f"(in truth: {', '.join(form)})", ""]
     for item, article in zip(page.recommendation.items, page.articles, strict=True):
         lines.append(f"• {show.title(item, article)}")
         reasons = ", ".join(f"{reason.name} {reason.weight:.2f}" for reason in item.reasons[:2])
