@@ -43,10 +43,6 @@ def newsroom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(newsroom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model trained on the newsroom, for one epoch: real, if not good."""
-    import os
-
-    if "SPIKE_BUNDLE" in os.environ:
-        return Path(os.environ["SPIKE_BUNDLE"])
     path = tmp_path_factory.mktemp("model") / "bundle"
     command = ["train", str(newsroom), "--out", str(path), "--epochs", "1"]
     subprocess.run([sys.executable, "-m", "worker.cli", *command], check=True)

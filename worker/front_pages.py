@@ -110,13 +110,13 @@ class FrontPages:
             affinity = self._affinity.of(estimates, catalogue)
         # The strongest interest counts 1, whether the reader has two interests or twenty.
         strongest = interests.max(axis=1, initial=0.0, keepdims=True)
-        interests = interests / np.where(strongest > 0, strongest, 1.0).astype(np.float32)
+        scale = np.where(strongest > 0, strongest, 1.0)
         reader_of = np.repeat(np.arange(len(reading.present)), reading.num_clicks)
         known = reading.rows >= 0
         return rank(
             catalogue,
             self._current_shortlists(news_ms),
-            interests,
+            (interests / scale).astype(np.float32),
             affinity,
             (reader_of[known], reading.rows[known]),
             languages_read(reading, catalogue),
