@@ -40,6 +40,8 @@ class TestBroker:
 
     kind: str
     bootstrap_servers: str
+    facts: dict[str, str] = field(default_factory=dict, repr=False)
+    """What the cluster script says of it: with security also mechanism, username, password."""
     _cluster: Path | None = field(default=None, repr=False, kw_only=True)
     _data_dir: Path | None = field(default=None, repr=False, kw_only=True)
 
@@ -71,21 +73,24 @@ class TestBroker:
 
 
 @contextlib.contextmanager
-def kafka_broker(tmp_dir: Path, brokers: int = 1) -> Iterator[TestBroker]:
+def kafka_broker(
+    tmp_dir: Path, brokers: int = 1, security: str = "plaintext"
+) -> Iterator[TestBroker]:
     """Give a broker, or a cluster of `brokers`, and stop what was started in any case.
 
     Raises: BrokerUnavailableError when only Apache Kafka will do and there is none.
     """
     cluster = _cluster_script()
-    if external := os.environ.get("FRONTPAGE_TEST_KAFKA"):
+    external = os.environ.get("FRONTPAGE_TEST_KAFKA")
+    if external and security == "plaintext":
         yield TestBroker("external", external)
     elif cluster.is_file():
-        with _apache_kafka(cluster, tmp_dir.resolve() / "kafka", brokers) as broker:
+        with _apache_kafka(cluster, tmp_dir.resolve() / "kafka", brokers, security) as broker:
             yield broker
     elif os.environ.get("CI") == "true":
         raise BrokerUnavailableError(f"CI needs Apache Kafka: {cluster} is missing")
-    elif brokers > 1:
-        raise BrokerUnavailableError(f"a cluster of {brokers} brokers needs Apache Kafka")
+    elif brokers > 1 or security != "plaintext":
+        raise BrokerUnavailableError("several brokers, or one with security, need Apache Kafka")
     else:
         from worker.local.broker import NAME, start_broker
 
@@ -99,9 +104,11 @@ def _cluster_script() -> Path:
 
 
 @contextlib.contextmanager
-def _apache_kafka(cluster: Path, data_dir: Path, brokers: int) -> Iterator[TestBroker]:
+def _apache_kafka(
+    cluster: Path, data_dir: Path, brokers: int, security: str
+) -> Iterator[TestBroker]:
     keeper = subprocess.Popen(
-        [sys.executable, __file__, str(cluster), str(data_dir), str(brokers)],
+        [sys.executable, __file__, str(cluster), str(data_dir), str(brokers), security],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -113,9 +120,11 @@ def _apache_kafka(cluster: Path, data_dir: Path, brokers: int) -> Iterator[TestB
         started = keeper.stdout.readline()
         if not started:
             raise BrokerUnavailableError(keeper.communicate()[1].strip())
+        facts = json.loads(started)
         yield TestBroker(
             f"apache-kafka {_version(cluster)}",
-            json.loads(started)["bootstrap_servers"],
+            facts["bootstrap_servers"],
+            facts,
             _cluster=cluster,
             _data_dir=data_dir,
         )
@@ -149,12 +158,12 @@ def _is_broker_of(pid: int, data_dir: Path) -> bool:
         return False
 
 
-def keep(cluster: str, data_dir: str, brokers: str) -> int:
+def keep(cluster: str, data_dir: str, brokers: str, security: str) -> int:
     """Start the cluster, hand on its one line of JSON, and stop it at end of file."""
     script = [sys.executable, cluster]
     try:
         start = subprocess.run(
-            [*script, "start", data_dir, "--brokers", brokers],
+            [*script, "start", data_dir, "--brokers", brokers, "--security", security],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )

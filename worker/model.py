@@ -8,6 +8,7 @@ Results do not depend on what else is in the batch: graphs run on fixed shapes (
 `ROWS_PER_RUN`), so that a replay gives equal profiles.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import (
     ARTICLE_ENCODER,
+    ESTIMATE_OUTPUTS,
     PROFILE_HEAD,
     READER_MODEL,
     TAG_AFFINITY_FILE,
@@ -97,9 +99,9 @@ class TwoStageModel:
         self.manifest = manifest
         self.affinity = _load_affinity(bundle, manifest)
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._encoder = _session(bundle, manifest, ARTICLE_ENCODER)
-        self._head = _session(bundle, manifest, PROFILE_HEAD)
-        self._outputs = ["age_years", "age_sd", "income_probabilities", "gender_female"]
+        self._encoder = _session(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
+        inputs = ["vectors", "ages_hours", "mask"]
+        self._head = _session(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the vectors (len(texts), D) float32."""
@@ -119,7 +121,7 @@ class TwoStageModel:
     ) -> Estimates:
         """Run the profile head."""
         feeds = {"vectors": rows, "ages_hours": ages_hours, "mask": mask}
-        return _estimate(self._head, self._outputs, feeds, self.manifest)
+        return _estimate(self._head, feeds, self.manifest)
 
 
 class ReferenceModel:
@@ -134,8 +136,7 @@ class ReferenceModel:
         self.affinity = _load_affinity(bundle, manifest)
         self._reader_tokens = manifest.reader_tokens
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._network = _session(bundle, manifest, READER_MODEL)
-        self._outputs = ["age_years", "age_sd", "income_probabilities", "gender_female"]
+        self._network = _session(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the token ids (len(texts), T) int32."""
@@ -153,12 +154,11 @@ class ReferenceModel:
             posted = posts[present > 0]
             words = posted[posted != PAD_ID][: self._reader_tokens]
             row[: len(words)] = words
-        return _estimate(self._network, self._outputs, {"tokens": tokens}, self.manifest)
+        return _estimate(self._network, {"tokens": tokens}, self.manifest)
 
 
 def _estimate(
     session: onnxruntime.InferenceSession,
-    names: list[str],
     feeds: dict[str, NDArray[np.generic]],
     manifest: Manifest,
 ) -> Estimates:
@@ -170,7 +170,9 @@ def _estimate(
         np.empty(size, np.float32),
     )
     for start, part in _runs(size):
-        run = session.run(names, {name: _pad(feed[part]) for name, feed in feeds.items()})
+        run = session.run(
+            list(ESTIMATE_OUTPUTS), {name: _pad(feed[part]) for name, feed in feeds.items()}
+        )
         for whole, values in zip(result, run, strict=True):
             whole[part] = values[: part.stop - start]
     return result
@@ -190,8 +192,14 @@ def _pad(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), dtype=rows.dtype)])
 
 
-def _session(bundle: Path, manifest: Manifest, graph: str) -> onnxruntime.InferenceSession:
+def _session(
+    bundle: Path, manifest: Manifest, graph: str, inputs: Sequence[str], outputs: Sequence[str]
+) -> onnxruntime.InferenceSession:
+    """Load a graph; refuse one that is not what the manifest says or the worker needs."""
     spec = manifest.graphs[graph]
+    listed = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
+    if missing := {*inputs, *outputs} - listed:
+        raise BundleError(f"{bundle}: the manifest's {graph} lacks {', '.join(sorted(missing))}")
     options = onnxruntime.SessionOptions()
     # One worker per core is how this scales; threads of its own would fight over them.
     options.intra_op_num_threads = 1
