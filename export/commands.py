@@ -1,0 +1,132 @@
+"""The console commands of training: `generate`, `train` and `evaluate`."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+import msgspec
+from tqdm import tqdm
+
+from schemas.errors import TrainingError
+
+# torch, onnx and onnxruntime are imported inside the functions: finding the commands must not
+# load them, and a plain install has no torch.
+
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--articles", default=2_000, show_default=True, help="Number of articles.")
+@click.option("--readers", default=1_500, show_default=True, help="Number of readers.")
+@click.option("--days", default=28, show_default=True, help="Days the clicks spread over.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same newsroom.")
+@_JSON
+def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_json: bool) -> None:
+    """Write a synthetic newsroom, a reading set whose truth is known, to OUT."""
+    from export.newsroom import generate_newsroom
+
+    with tqdm(unit="") as bar:
+
+        def show(stage: str, done: int, of: int) -> None:
+            bar.set_description_str(stage, refresh=False)
+            bar.total, bar.n = of, done
+            bar.refresh()
+
+        try:
+            report = generate_newsroom(
+                out,
+                num_articles=articles,
+                num_readers=readers,
+                days=days,
+                seed=seed,
+                progress=show,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode({**asdict(report), "path": str(report.path)}))
+    else:
+        click.echo(
+            f"{report.path}: {report.num_articles} articles, {report.num_readers} readers, "
+            f"{report.num_clicks} clicks over {days} days"
+        )
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Where to write the bundle."
+)
+@click.option(
+    "--architecture",
+    type=click.Choice(["two-stage", "reference"]),
+    default="two-stage",
+    show_default=True,
+)
+@click.option("--encoder", default="conv1d", show_default=True, help="Article encoder.")
+@click.option("--epochs", type=int, help="At most so many passes over the readers.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--loss-weights", default="", help="For example age=1,income=0.5,gender=2; 0 turns a head off."
+)
+@click.option(
+    "--max-clicks", default=64, show_default=True, help="The newest clicks an estimate is made of."
+)
+@click.option("--article-tokens", default=128, show_default=True, help="Longest article in tokens.")
+@click.option("--max-seconds", type=float, help="Time budget; stops early and keeps the best.")
+@_JSON
+def train(dataset: Path, out: Path, as_json: bool, **chosen: Any) -> None:
+    """Train a model on the reading set DATASET and export it as a bundle."""
+    try:
+        from export.bundle_writer import TrainingOptions, train_bundle
+    except ModuleNotFoundError as error:
+        raise _needs_training_extra(error) from error
+
+    manifest = train_bundle(dataset, out, TrainingOptions(**chosen))
+    if as_json:
+        click.echo(msgspec.json.encode(_Trained(str(out), manifest)))
+        return
+    from export.evaluation import as_table
+
+    facts = manifest.training
+    size_mb = sum(file.size for file in manifest.files.values()) / 1e6
+    click.echo(
+        f"{out}: model {manifest.model_version}, {size_mb:.1f} MB, best epoch "
+        f"{facts['best_epoch']} of {len(facts['history'])}, {facts['seconds']} s"
+    )
+    if manifest.metrics:
+        click.echo(as_table(manifest.metrics))
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True
+)
+@_JSON
+def evaluate(bundle: Path, dataset: Path, split: str, as_json: bool) -> None:
+    """Measure BUNDLE on a split of the reading set DATASET, beside a constant."""
+    from export.evaluation import as_table
+    from export.evaluation import evaluate as measure
+
+    result = measure(bundle, dataset, cast(Literal["train", "valid", "test"], split))
+    click.echo(msgspec.json.encode(result) if as_json else as_table(result))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What `train --json` prints."""
+
+    bundle: str
+    manifest: Any
+
+
+def _needs_training_extra(error: ModuleNotFoundError) -> TrainingError:
+    return TrainingError(
+        f"training needs {error.name}: pip install 'frontpage[train]' (serving does not)"
+    )
