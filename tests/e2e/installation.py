@@ -112,15 +112,19 @@ class Installation:
         assert all(f"{kind}:{{{keys.hash_tag(user)}}}" for user in users)
         return dict(zip(users, values, strict=True))
 
-    def read_topic(self, topic: str, num_messages: int) -> list[Message]:
-        """Read a topic from the start until it has given so many messages."""
+    def read_topic(self, topic: str, is_enough: Callable[[list[Message]], bool]) -> list[Message]:
+        """Read a topic from the start until it has given enough.
+
+        Not to its end: the embedded broker does not tell where that is.
+        """
         consumer = Consumer({**self.client_config, "group.id": f"test-{uuid4()}"})
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         found: list[Message] = []
         try:
             deadline = time.monotonic() + WAIT_S
-            while len(found) < num_messages and time.monotonic() < deadline:
+            while not is_enough(found):
+                assert time.monotonic() < deadline, f"{topic}: {len(found)} messages are not enough"
                 found += [each for each in consumer.consume(1000, 0.2) if not each.error()]
         finally:
             consumer.close()

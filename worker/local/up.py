@@ -31,6 +31,8 @@ from worker.replay import Progress, Replay
 from worker.settings import PREFIX, Settings, read_settings
 
 PARTITIONS = 4
+TRAINING_S = 100
+"""Time budget of the training: patience for a demo, enough for the generated newsroom."""
 CAUGHT_UP_S = 120.0
 """Longest time without progress that is waited for the worker."""
 
@@ -88,7 +90,7 @@ def _trained(data_dir: Path, dataset: Path) -> Path:
     path = data_dir / f"bundle-{dataset.name}"
     if not (path / MANIFEST_FILE).exists():
         _step("training the multi-head model and exporting it to ONNX")
-        _run("train", str(dataset), "--out", str(path))
+        _run("train", str(dataset), "--out", str(path), "--max-seconds", str(TRAINING_S))
     return path
 
 
