@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from schemas.errors import UnavailableError
 from schemas.history import ENTRY_BYTES, REF_BYTES, merge
 from schemas.topics import Topics
 from worker.articles import Articles
@@ -28,7 +27,7 @@ from worker.emitter import Emitter
 from worker.front_pages import FrontPages
 from worker.intake import BadMessage, decoder_of, sort_records
 from worker.reader_store import ReaderStore, ReaderUpdate
-from worker.redis_client import TRANSIENT
+from worker.redis_client import is_transient
 from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
@@ -91,7 +90,9 @@ class Pipeline:
             try:
                 await self._process(chunk)
                 chunk.stored = True
-            except (UnavailableError, *TRANSIENT) as error:
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 attempt += 1
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
                 logger.warning(
@@ -181,7 +182,9 @@ class Pipeline:
             await asyncio.sleep(interval_s)
             try:
                 await self._serve_waiting(await self._articles.follow())
-            except (UnavailableError, *TRANSIENT) as error:
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
 
     async def _serve_waiting(self, refs: Sequence[bytes]) -> None:

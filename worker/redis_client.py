@@ -1,5 +1,6 @@
 """Connect to Redis or Redis Cluster, and tell what is transient from what is not."""
 
+import re
 from typing import Any, TypeAlias
 
 import redis.exceptions
@@ -12,18 +13,37 @@ from worker.settings import PREFIX, Settings
 
 Client: TypeAlias = "Redis | RedisCluster"
 
-TRANSIENT = (
+_TRANSIENT = (
+    UnavailableError,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterError,
     redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.RedisClusterException,
     OSError,
     TimeoutError,
 )
-"""What goes away by waiting: the caller retries the same batch."""
+
+# Inside a script these reach the client as a plain ResponseError with the word in its text.
+_TRANSIENT_REPLIES = re.compile(
+    r"\b(OOM|LOADING|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b"
+)
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell what goes away by waiting: the caller does the same batch again.
+
+    >>> is_transient(redis.exceptions.ResponseError("Error running script: -OOM command not ..."))
+    True
+    >>> is_transient(redis.exceptions.ResponseError("WRONGTYPE Operation against a key ..."))
+    False
+    """
+    if isinstance(error, _TRANSIENT):
+        return True
+    reply = isinstance(error, redis.exceptions.ResponseError)
+    return reply and _TRANSIENT_REPLIES.search(str(error)) is not None
 
 
 def connect(settings: Settings) -> Client:

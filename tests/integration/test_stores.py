@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis.exceptions
+from redis.asyncio import RedisCluster
 
 from schemas import keys
 from schemas.encoded import EncodedArticle
@@ -13,7 +15,7 @@ from tests.integration.redis_servers import redis_cluster
 from worker.article_store import ArticleStore
 from worker.local.redis_server import start_redis
 from worker.reader_store import ReaderStore, ReaderUpdate
-from worker.redis_client import Client, connect
+from worker.redis_client import Client, connect, is_transient
 from worker.settings import Settings
 
 TTL_MS = 60_000
@@ -128,3 +130,23 @@ async def test_each_model_has_encodings_of_its_own(client: Client) -> None:
     await one.put([b'{"article_id":"a"}'], [article])
     assert await other.encoded(["a"]) == [None]
     assert [each and each.article_id for each in await other.articles(["a", "b"])] == ["a", None]
+
+
+async def test_a_full_redis_is_something_to_wait_for(readers: ReaderStore, client: Client) -> None:
+    await readers.write([update("u", None, 1)])
+    limit = {"target_nodes": "primaries"} if isinstance(client, RedisCluster) else {}
+    await client.config_set("maxmemory", "1", **limit)
+    try:
+        with pytest.raises(redis.exceptions.RedisError) as caught:
+            await readers.write([update("v", None, 1)])
+        assert is_transient(caught.value)
+    finally:
+        await client.config_set("maxmemory", "0", **limit)
+    assert (await readers.write([update("v", None, 1)])).lost == []
+
+
+async def test_a_key_of_another_kind_is_not(readers: ReaderStore, client: Client) -> None:
+    await client.lpush(keys.history("u"), "x")
+    with pytest.raises(redis.exceptions.RedisError) as caught:
+        await readers.write([update("u", None, 1)])
+    assert not is_transient(caught.value)
