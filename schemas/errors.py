@@ -7,7 +7,8 @@ FrontpageError
 ├── ReadingSetError        a reading set that is missing a file or holds a bad line
 ├── SettingsError          a setting that is missing or out of range; names the variable
 ├── UnavailableError       Kafka or Redis cannot be reached, or lacks what is needed
-└── TrainingError          training data or options that cannot give a model
+├── TrainingError          training data or options that cannot give a model
+└── WorkerFaultError       a fault of the worker itself; carries no text that a person wrote
 ```
 
 The console script prints any of them as one line and exits with 1.
@@ -49,3 +50,7 @@ class UnavailableError(FrontpageError):
 
 class TrainingError(FrontpageError):
     """Say why a model cannot be trained from what was given."""
+
+
+class WorkerFaultError(FrontpageError):
+    """Stand for an unforeseen exception whose own text may quote readers or articles."""

@@ -7,12 +7,15 @@ clicks ───┘
 
 import asyncio
 import logging
+import traceback
+from pathlib import Path
 from typing import Any
 
 import faust
 from faust.types import StreamT
 from yarl import URL
 
+from schemas.errors import WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.articles import Articles
 from worker.catalogue import Catalogue
@@ -51,8 +54,17 @@ class App(faust.App):
 
     async def on_started(self) -> None:
         """Follow the catalogue from now on."""
-        self.add_future(self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S))
+        self.add_future(self._follow_catalogue())
         await super().on_started()
+
+    async def _follow_catalogue(self) -> None:
+        fault = None
+        try:
+            await self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)
+        except Exception as error:
+            fault = without_text(error, "catalogue")
+        if fault is not None:
+            await self.crash(fault)
 
     async def drain(self, *_: Any, **__: Any) -> None:
         """Finish the chunks in progress and commit them; a crash leaves both to the next."""
@@ -110,22 +122,29 @@ def build_app(settings: Settings, model: Model) -> App:
 def _processor(app: App, pipeline: Pipeline) -> Any:
     async def process(chunks: StreamT[Chunk]) -> None:
         async for chunk in chunks:
+            fault = None
             try:
                 await pipeline.process(chunk)
             except Exception as error:
                 # A fault of ours. Going on would leave a gap that is never committed: stop, so
                 # that the operator sees it and the chunk is delivered again.
-                logger.critical(
-                    "%s[%d] up to offset %d: %s",
-                    chunk.topic,
-                    chunk.partition,
-                    chunk.next_offset - 1,
-                    type(error).__name__,
-                )
-                await app.crash(error)
+                place = f"{chunk.topic}[{chunk.partition}] up to offset {chunk.next_offset - 1}"
+                fault = without_text(error, place)
+            if fault is not None:
+                await app.crash(fault)
                 return
 
     return process
+
+
+def without_text(error: Exception, place: str) -> WorkerFaultError:
+    """Return what may be logged of an exception: its type and where it came from.
+
+    Its own text may quote a command with a reader's id, a profile or an article.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return WorkerFaultError(f"{place}: {type(error).__name__} at {path}")
 
 
 def _faust_app(settings: Settings) -> App:
@@ -179,3 +198,27 @@ def _set_up_logging(level: str) -> None:
     if level != "DEBUG":
         for noisy in ("faust", "mode", "aiokafka"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Sparing(10.0))
+
+
+class Sparing(logging.Filter):
+    """Let a message of the Kafka client pass once in a while.
+
+    aiokafka logs every failed connection: 5,000 lines for 11 s without a broker.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        super().__init__()
+        self._interval_s = interval_s
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record passes."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        kind = (record.name, str(record.msg))
+        passes = record.created - self._last.get(kind, -self._interval_s) >= self._interval_s
+        if passes:
+            self._last[kind] = record.created
+        return passes

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import random
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +30,8 @@ def worker() -> None:
 
     Configured by environment variables, FRONTPAGE_…; runs until SIGTERM or Ctrl-C.
     """
+    # Told to stop while it still starts, a worker has nothing to drain.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Imported here: Faust and onnxruntime take half a second that no other command needs.
     from worker.app import build_app, check_kafka, run_app
     from worker.model import load_model

@@ -37,13 +37,16 @@ def is_transient(error: Exception) -> bool:
 
     >>> is_transient(redis.exceptions.ResponseError("Error running script: -OOM command not ..."))
     True
-    >>> is_transient(redis.exceptions.ResponseError("WRONGTYPE Operation against a key ..."))
+    >>> is_transient(redis.exceptions.ResponseError("GET {BUSY} caused error: WRONGTYPE ..."))
     False
     """
     if isinstance(error, _TRANSIENT):
         return True
-    reply = isinstance(error, redis.exceptions.ResponseError)
-    return reply and _TRANSIENT_REPLIES.search(str(error)) is not None
+    if not isinstance(error, redis.exceptions.ResponseError):
+        return False
+    # A pipeline's error quotes the command first, and with it a reader's id, whatever it says.
+    reply = str(error).rpartition("caused error:")[2]
+    return _TRANSIENT_REPLIES.search(reply) is not None
 
 
 def connect(settings: Settings) -> Client:
