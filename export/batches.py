@@ -1,5 +1,6 @@
 """Readers to network inputs: the newest clicks for an estimate, random parts for training."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -118,3 +119,14 @@ class ReferenceBatches:
             for articles, mask in zip(clicks.articles, clicks.mask, strict=True)
         ]
         return (np.stack(rows),)
+
+
+def shuffled(readers: Ints, size: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Yield the readers in random order, `size` at a time, never one alone if there are more."""
+    order = rng.permutation(readers)
+    # Batch statistics need two readers: a last batch of one joins the one before.
+    edges = list(range(0, len(order), size)) or [0]
+    if len(edges) > 1 and len(order) - edges[-1] == 1:
+        edges.pop()
+    for start, end in zip(edges, [*edges[1:], len(order)], strict=True):
+        yield order[start:end]

@@ -82,7 +82,8 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
 def train(dataset: Path, out: Path, as_json: bool, **chosen: Any) -> None:
     """Train a model on the reading set DATASET and export it as a bundle."""
     try:
-        from export.bundle_writer import TrainingOptions, train_bundle
+        from export.architectures import TrainingOptions
+        from export.bundle_writer import train_bundle
     except ModuleNotFoundError as error:
         raise _needs_training_extra(error) from error
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from export.batches import Batcher, Inputs
+from export.averaging import MovingAverage, to_tensors, with_exact_statistics
+from export.batches import Batcher, Inputs, shuffled
 from export.data import Ints, ReaderData
 from export.heads import HEADS, HeadOutputs, Labels, LossWeights, masked_losses, weighted_loss
 from export.prior import Prior
@@ -21,6 +22,7 @@ from schemas.errors import TrainingError
 
 _MOST_THREADS = 16
 _LARGEST_GRADIENT = 5.0
+_STATISTICS_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Schedule:
     weight_decay: float = 0.0
     patience: int = 5
     """Epochs without a better valid loss before the training stops."""
+    slow_down: bool = False
+    """Let the learning rate fall to a tenth over the epochs."""
     averaging: float = 0.0
     """Decay per step of the moving average of the weights, which is what is kept; 0: none."""
     max_seconds: float | None = None
@@ -96,22 +100,27 @@ def _train(
     started = time.monotonic()
     rng = np.random.default_rng(schedule.seed)
     optimizer = _optimizer(model, schedule)
-    average = _Average(model, schedule.averaging)
+    pace = _pace(optimizer, schedule, len(train_readers))
+    average = MovingAverage(model, schedule.averaging)
     history, best, best_state = History(), np.inf, copy.deepcopy(model.state_dict())
     progress = tqdm(range(1, schedule.epochs + 1), desc="training", unit="epoch")
     for epoch in progress:
         out_of_time = False
         totals = _Totals()
         model.train()
-        for readers in _shuffled(train_readers, schedule.batch_readers, rng):
+        for readers in shuffled(train_readers, schedule.batch_readers, rng):
             losses = _step(model, task, task.batches.sample(readers, rng), readers, optimizer)
             average.update(model)
+            pace.step()
             totals.add(losses)
             if schedule.max_seconds and time.monotonic() - started > schedule.max_seconds:
                 out_of_time = True
                 break
         entry: dict[str, Any] = {"epoch": epoch, "train": totals.means()}
         candidate = average.state(model)
+        candidate = with_exact_statistics(
+            model, candidate, _statistics_inputs(task, train_readers, schedule)
+        )
         score = -float(epoch)
         if len(valid_readers):
             entry["valid"] = valid_losses(model, candidate, task, valid_readers, schedule)
@@ -168,11 +177,6 @@ def valid_losses(
     return totals.means()
 
 
-def to_tensors(inputs: Inputs, device: torch.device) -> list[Tensor]:
-    """Put a batch on a device."""
-    return [torch.from_numpy(array).to(device) for array in inputs]
-
-
 @contextmanager
 def bounded_threads() -> Iterator[None]:
     """Use at most `_MOST_THREADS` threads of this machine's share."""
@@ -201,30 +205,6 @@ class _Totals:
         return {head: self._sums[head] / max(self._counts[head], 1) for head in HEADS}
 
 
-class _Average:
-    """The exponential moving average of a model's weights and statistics."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._steps = 0
-        self._state = copy.deepcopy(model.state_dict()) if decay else {}
-
-    def update(self, model: nn.Module) -> None:
-        if not self._decay:
-            return
-        self._steps += 1
-        # A young average must forget the initial weights sooner than the decay says.
-        decay = min(self._decay, self._steps / (self._steps + 10.0))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self._state[name].lerp_(value, 1.0 - decay)
-            else:
-                self._state[name].copy_(value)
-
-    def state(self, model: nn.Module) -> dict[str, Tensor]:
-        return copy.deepcopy(self._state if self._decay else model.state_dict())
-
-
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     if schedule.optimizer == "rmsprop":
         # alpha and eps as in Keras, whose defaults the source article uses.
@@ -236,14 +216,19 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     )
 
 
-def _shuffled(readers: Ints, size: int, rng: np.random.Generator) -> Iterator[Ints]:
-    order = rng.permutation(readers)
-    # Batch statistics need two readers: a last batch of one joins the one before.
-    edges = list(range(0, len(order), size)) or [0]
-    if len(edges) > 1 and len(order) - edges[-1] == 1:
-        edges.pop()
-    for start, end in zip(edges, [*edges[1:], len(order)], strict=True):
-        yield order[start:end]
+def _pace(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, num_readers: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Slow down to a tenth over the epochs, where the schedule says so."""
+    steps = schedule.epochs * -(-num_readers // schedule.batch_readers)
+    end = 0.1 if schedule.slow_down else 1.0
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, total_iters=steps)
+
+
+def _statistics_inputs(task: Task, readers: Ints, schedule: Schedule) -> list[Inputs]:
+    rng = np.random.default_rng(schedule.seed)
+    parts = list(shuffled(readers, schedule.batch_readers, rng))[:_STATISTICS_BATCHES]
+    return [task.batches.sample(part, rng) for part in parts]
 
 
 def _in_words(entry: dict[str, Any]) -> str:

@@ -1,0 +1,322 @@
+"""Training to a bundle and back through onnxruntime: it learns, it is the network, it is whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+
+from export.architectures import TrainingOptions
+from export.averaging import to_tensors
+from export.batches import TwoStageBatches
+from export.bundle_model import BundleModel
+from export.bundle_writer import train_bundle
+from export.commands import evaluate as evaluate_command
+from export.commands import generate, train
+from export.data import ReaderData, load_reader_data
+from export.encoders import build_encoder
+from export.evaluation import as_table, evaluate
+from export.heads import TWO_STAGE_WEIGHTS
+from export.onnx_export import (
+    TOLERANCE,
+    ServedHead,
+    check_graph,
+    click_cases,
+    export_article_encoder,
+    export_profile_head,
+)
+from export.prior import Prior
+from export.training import Schedule, Task
+from export.training import train as train_network
+from export.two_stage import ArticleEncoder, ProfileHead, TwoStageModel
+from schemas.bundle import ESTIMATE_OUTPUTS, Manifest, load_manifest
+from schemas.errors import BundleError, TrainingError
+from schemas.reading_set import ReadingSet
+from tests.tiny_sets import write_easy_set, write_reading_set
+
+WIDTH, TOKENS, VOCABULARY = 16, 24, 60
+PRIOR = Prior(age_mean=45.0, age_sd=20.0, income=[0.5, 0.5], female=0.5)
+
+
+@pytest.fixture(scope="module")
+def easy_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_easy_set(tmp_path_factory.mktemp("data") / "easy", num_readers=240)
+
+
+@pytest.fixture(scope="module")
+def trained(easy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    path = tmp_path_factory.mktemp("bundles") / "two-stage"
+    return path, train_bundle(easy_set, path, TrainingOptions(article_tokens=32, max_clicks=8))
+
+
+@pytest.fixture(scope="module")
+def reference(easy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    path = tmp_path_factory.mktemp("bundles") / "reference"
+    options = TrainingOptions(architecture="reference", epochs=1, article_tokens=32)
+    return path, train_bundle(easy_set, path, options)
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[TwoStageModel, ServedHead]:
+    torch.manual_seed(0)
+    head = ProfileHead(WIDTH, PRIOR)
+    encoder = ArticleEncoder(build_encoder("conv1d", VOCABULARY, WIDTH), WIDTH)
+    return TwoStageModel(encoder, head).eval(), ServedHead(head, PRIOR).eval()
+
+
+def test_it_learns_what_is_plain_to_see(trained: tuple[Path, Manifest]) -> None:
+    model, constant = trained[1].metrics["model"], trained[1].metrics["constant"]
+    assert model["gender"]["auc"]["value"] > 0.95
+    assert model["age"]["mae"]["value"] < 0.5 * constant["age"]["mae"]["value"]
+    assert model["income"]["log_loss"]["value"] < 0.5 * constant["income"]["log_loss"]["value"]
+
+
+def test_the_bundle_says_how_it_came_about(trained: tuple[Path, Manifest]) -> None:
+    path, manifest = trained
+    assert load_manifest(path) == manifest
+    facts = manifest.training
+    assert facts["seed"] == 0 and facts["dataset"] == "tiny"
+    assert set(facts["history"][0]["train"]) == set(facts["history"][0]["valid"])
+    assert max(facts["onnx_differences"].values()) <= TOLERANCE
+
+
+def test_graphs_have_the_contract_s_names_and_axes(trained: tuple[Path, Manifest]) -> None:
+    graphs = trained[1].graphs
+    encoder, head = graphs["article_encoder"], graphs["profile_head"]
+    assert [(t.name, t.shape, t.dtype) for t in encoder.inputs] == [
+        ("tokens", ["batch", 32], "int32")
+    ]
+    assert [(t.name, t.shape, t.dtype) for t in encoder.outputs] == [
+        ("vector", ["batch", 128], "float32")
+    ]
+    assert [(t.name, t.shape) for t in head.inputs] == [
+        ("vectors", ["batch", "clicks", 128]),
+        ("ages_hours", ["batch", "clicks"]),
+        ("mask", ["batch", "clicks"]),
+    ]
+    assert [t.name for t in head.outputs] == [*ESTIMATE_OUTPUTS, "interest"]
+    assert [t.shape for t in head.outputs] == [
+        ["batch"],
+        ["batch"],
+        ["batch", 2],
+        ["batch"],
+        ["batch", 128],
+    ]
+
+
+def test_without_clicks_the_estimate_is_near_the_prior(trained: tuple[Path, Manifest]) -> None:
+    path, manifest = trained
+    session = onnxruntime.InferenceSession(str(path / "profile_head.onnx"))
+    zeros = np.zeros((1, 8), dtype=np.float32)
+    inputs = {
+        "vectors": np.zeros((1, 8, 128), dtype=np.float32),
+        "ages_hours": zeros,
+        "mask": zeros,
+    }
+    age, sd, income, female = session.run(ESTIMATE_OUTPUTS, inputs)
+    assert abs(age[0] - manifest.age_mean_years) < 0.5 * manifest.age_sd_years
+    assert sd[0] > 0.3 * manifest.age_sd_years
+    assert income.sum() == pytest.approx(1.0, abs=1e-5)
+    assert 0.25 < female[0] < 0.75
+
+
+def test_the_reference_architecture_trains_and_serves(reference: tuple[Path, Manifest]) -> None:
+    path, manifest = reference
+    (graph,) = manifest.graphs.values()
+    assert [t.name for t in graph.outputs] == list(ESTIMATE_OUTPUTS)
+    assert (graph.inputs[0].shape, manifest.reader_tokens) == (["batch", 500], 500)
+    assert manifest.row_width == manifest.article_tokens == 32
+    assert manifest.training["loss_weights"] == {"age": 0.25, "income": 1.0, "gender": 10.0}
+    assert load_manifest(path) == manifest
+
+
+def test_both_graphs_together_are_the_trained_network(
+    network: tuple[TwoStageModel, ServedHead], tmp_path: Path
+) -> None:
+    model, served = network
+    encoder_path, head_path = tmp_path / "encoder.onnx", tmp_path / "head.onnx"
+    export_article_encoder(model.articles, TOKENS, encoder_path)
+    export_profile_head(served, WIDTH, head_path)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, VOCABULARY, (20, TOKENS), dtype=np.int32)
+    rows = rng.integers(0, 20, (9, 7))
+    mask = (np.arange(7) < rng.integers(0, 8, (9, 1))).astype(np.float32)
+    ages = rng.exponential(100.0, (9, 7)).astype(np.float32) * mask
+    with torch.inference_mode():
+        wanted = model(*to_tensors((tokens, rows, ages, mask), torch.device("cpu")))
+    (vectors,) = onnxruntime.InferenceSession(str(encoder_path)).run(None, {"tokens": tokens})
+    inputs = {"vectors": vectors[rows] * mask[..., None], "ages_hours": ages, "mask": mask}
+    age, sd, income, female, _ = onnxruntime.InferenceSession(str(head_path)).run(None, inputs)
+    np.testing.assert_allclose(age, wanted.age.numpy() * 20.0 + 45.0, atol=TOLERANCE)
+    np.testing.assert_allclose(sd, wanted.age_log_sd.exp().numpy() * 20.0, atol=TOLERANCE)
+    np.testing.assert_allclose(income, wanted.income.softmax(1).numpy(), atol=TOLERANCE)
+    np.testing.assert_allclose(female, wanted.gender.sigmoid().numpy(), atol=TOLERANCE)
+
+
+def test_a_graph_that_is_not_the_network_is_refused(
+    network: tuple[TwoStageModel, ServedHead], tmp_path: Path
+) -> None:
+    _, served = network
+    path = tmp_path / "head.onnx"
+    export_profile_head(served, WIDTH, path)
+    vectors = np.random.default_rng(0).standard_normal((30, WIDTH), dtype=np.float32)
+    assert check_graph(path, served, click_cases(vectors, 8, seed=0)) <= TOLERANCE
+    broken = onnx.load(path)
+    for number, weights in enumerate(broken.graph.initializer):
+        if weights.name.endswith("prior"):
+            array = onnx.numpy_helper.to_array(weights) + np.float32(0.01)
+            broken.graph.initializer[number].CopyFrom(
+                onnx.numpy_helper.from_array(array, weights.name)
+            )
+    onnx.save(broken, path)
+    with pytest.raises(BundleError, match="differs from the trained network"):
+        check_graph(path, served, click_cases(vectors, 8, seed=0))
+
+
+def test_a_refused_graph_leaves_no_bundle(
+    easy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.onnx_export.TOLERANCE", -1.0)
+    with pytest.raises(BundleError, match="differs"):
+        train_bundle(easy_set, tmp_path / "out", TrainingOptions(epochs=1, article_tokens=16))
+    assert list(tmp_path.iterdir()) == []
+
+
+def small_task(data: ReaderData) -> tuple[TwoStageModel, Task]:
+    torch.manual_seed(5)
+    encoder = ArticleEncoder(build_encoder("conv1d", VOCABULARY, WIDTH), WIDTH)
+    tokens = np.random.default_rng(0).integers(
+        0, VOCABULARY, (len(data.texts), TOKENS), dtype=np.int32
+    )
+    batches = TwoStageBatches(data, tokens, 8)
+    task = Task(data, batches, PRIOR, TWO_STAGE_WEIGHTS, "likelihood")
+    return TwoStageModel(encoder, ProfileHead(WIDTH, PRIOR)), task
+
+
+def test_the_same_seed_gives_the_same_network(easy_set: Path) -> None:
+    data = load_reader_data(ReadingSet(easy_set))
+    states = []
+    for _ in range(2):
+        model, task = small_task(data)
+        train_network(model, task, Schedule(2, 32, 1e-3, "adamw", averaging=0.9, seed=5))
+        states.append(model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_training_stops_when_valid_gets_no_better(easy_set: Path) -> None:
+    model, task = small_task(load_reader_data(ReadingSet(easy_set)))
+    # With a learning rate this large nothing gets better for long.
+    history = train_network(model, task, Schedule(60, 32, 0.5, "adamw", patience=2))
+    assert history.stopped == "no better on valid"
+    assert len(history.epochs) == history.best_epoch + 2
+
+
+def test_training_keeps_to_its_time_budget(easy_set: Path) -> None:
+    model, task = small_task(load_reader_data(ReadingSet(easy_set)))
+    schedule = Schedule(10_000, 32, 1e-5, "adamw", patience=10_000, max_seconds=0.5)
+    history = train_network(model, task, schedule)
+    assert history.stopped == "time budget"
+    assert history.seconds < 10.0
+
+
+def test_a_set_without_some_labels_and_splits_trains(tmp_path: Path) -> None:
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    dataset = write_reading_set(
+        tmp_path / "set",
+        articles=[{"article_id": f"a{n}", "title": words[n], "tags": None} for n in range(10)],
+        users=[
+            {"user_id": f"u{n}", "gender": "female" if n % 3 else "male", "split": "train"}
+            for n in range(9)
+        ],
+        clicks=[
+            {"user_id": f"u{n % 9}", "article_id": f"a{n % 10}", "timestamp": n} for n in range(40)
+        ],
+    )
+    manifest = train_bundle(dataset, tmp_path / "out", TrainingOptions(epochs=1, article_tokens=16))
+    assert manifest.metrics == {}
+    (epoch,) = manifest.training["history"]
+    assert epoch["train"]["age"] == 0.0 and epoch["train"]["gender"] > 0.0
+
+
+def test_a_set_without_training_readers_is_refused(tmp_path: Path) -> None:
+    dataset = write_reading_set(
+        tmp_path / "set",
+        articles=[{"article_id": "a", "title": "some words"}],
+        users=[{"user_id": "u", "age": 30, "split": "test"}],
+        clicks=[{"user_id": "u", "article_id": "a", "timestamp": 1}],
+    )
+    with pytest.raises(TrainingError, match="train split"):
+        train_bundle(dataset, tmp_path / "out", TrainingOptions())
+
+
+def test_evaluation_repeats_what_training_measured(
+    trained: tuple[Path, Manifest], easy_set: Path
+) -> None:
+    path, manifest = trained
+    result = evaluate(path, easy_set)
+    assert result == manifest.metrics
+    assert "gender" in as_table(result)
+
+
+def test_evaluation_refuses_other_income_groups(
+    trained: tuple[Path, Manifest], newsroom: Path
+) -> None:
+    with pytest.raises(TrainingError, match="income groups"):
+        evaluate(trained[0], newsroom)
+
+
+def test_estimates_do_not_depend_on_the_readers_beside(
+    trained: tuple[Path, Manifest], easy_set: Path
+) -> None:
+    data = load_reader_data(ReadingSet(easy_set))
+    model = BundleModel(trained[0])
+    readers = data.readers_of("test")
+    together = model.estimate(data, readers)
+    alone = [float(model.estimate(data, readers[[n]]).female[0]) for n in range(4)]
+    np.testing.assert_allclose(alone, together.female[:4], atol=1e-6)
+
+
+def run_json(command: Any, *arguments: str | Path) -> Any:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return msgspec.json.decode(result.stdout)
+
+
+def test_the_commands_print_one_json_document_each(tmp_path: Path) -> None:
+    dataset, bundle = tmp_path / "set", tmp_path / "bundle"
+    facts = run_json(generate, dataset, "--articles", 200, "--readers", 120, "--json")
+    assert facts["num_readers"] == 120
+    options = ("--epochs", 1, "--article-tokens", 16, "--loss-weights", "gender=3", "--json")
+    made = run_json(train, dataset, "--out", bundle, *options)
+    assert made["manifest"]["training"]["loss_weights"]["gender"] == 3.0
+    result = run_json(evaluate_command, bundle, dataset, "--split", "valid", "--json")
+    assert result["model_version"] == made["manifest"]["model_version"]
+    assert set(result["model"]["gender"]["auc"]) == {"value", "low", "high"}
+
+
+def test_a_missing_torch_is_named() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+from export.commands import train
+from schemas.errors import TrainingError
+try:
+    train.main(["x", "--out", "y"], standalone_mode=False)
+except TrainingError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'frontpage[train]'" in done.stdout
+
+
+def test_finding_the_commands_loads_no_torch() -> None:
+    code = "import export.commands, sys; print({'torch', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

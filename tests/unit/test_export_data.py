@@ -1,0 +1,146 @@
+"""A reading set becomes arrays: in order, without duplicates, with holes for missing labels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.batches import TwoStageBatches, newest_clicks, sampled_clicks, shuffled
+from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens, split_of
+from export.prior import prior_of
+from schemas.errors import TrainingError
+from schemas.reading_set import ReadingSet
+from tests.tiny_sets import write_reading_set
+
+ARTICLES = [{"article_id": name, "title": name, "body": f"text of {name}"} for name in "abc"]
+HOUR_MS = 3_600_000
+
+
+def click(user: str, article: str, hour: int, **more: Any) -> dict[str, Any]:
+    return {"user_id": user, "article_id": article, "timestamp": hour * HOUR_MS, **more}
+
+
+def load(
+    tmp_path: Path, users: list[dict[str, Any]], clicks: list[dict[str, Any]], **info: Any
+) -> ReaderData:
+    path = write_reading_set(
+        tmp_path / "set", articles=ARTICLES, users=users, clicks=clicks, **info
+    )
+    return load_reader_data(ReadingSet(path))
+
+
+def test_clicks_are_in_time_order(tmp_path: Path) -> None:
+    data = load(tmp_path, [{"user_id": "u", "age": 30}], [click("u", "b", 9), click("u", "a", 2)])
+    assert data.clicks.tolist() == [0, 1]
+    assert data.hours.tolist() == [2.0, 9.0]
+
+
+def test_a_repeated_click_counts_once(tmp_path: Path) -> None:
+    clicks = [click("u", "a", 1, event_id="e"), click("u", "a", 1, event_id="e")]
+    data = load(tmp_path, [{"user_id": "u", "age": 30}], clicks)
+    assert len(data.clicks) == 1
+    assert data.dropped == {"repeated clicks": 1}
+
+
+def test_what_cannot_be_used_is_dropped_and_counted(tmp_path: Path) -> None:
+    users = [{"user_id": "u", "gender": "female"}, {"user_id": "blank"}, {"user_id": "v", "age": 9}]
+    clicks = [
+        click("u", "a", 1),
+        click("u", "nowhere", 2),
+        click("blank", "a", 3),
+        click("u", "b", 4, consent=False),
+        click("u", "c", -5),
+    ]
+    data = load(tmp_path, users, clicks)
+    assert data.user_ids == ["u"]
+    assert data.dropped == {
+        "clicks of readers without a label": 1,
+        "clicks on unknown articles": 1,
+        "clicks outside the years 1970-9999": 1,
+        "clicks without consent": 1,
+        "labelled readers without clicks": 1,
+        "readers without a label": 1,
+    }
+
+
+def test_missing_and_impossible_labels_are_holes(tmp_path: Path) -> None:
+    users = [
+        {"user_id": "u", "gender": "female", "age": 400},
+        {"user_id": "v", "age": 30, "income_group": 7},
+    ]
+    data = load(tmp_path, users, [click("u", "a", 1), click("v", "a", 1)], num_income_groups=5)
+    assert np.isnan(data.age).tolist() == [True, False]
+    assert data.income.tolist() == [MISSING, MISSING]
+    assert data.gender.tolist() == [1, MISSING]
+
+
+def test_a_reader_without_a_split_gets_a_lasting_one(tmp_path: Path) -> None:
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30, "split": "test"}]
+    data = load(tmp_path, users, [click("u", "a", 1), click("v", "a", 1)])
+    assert [SPLITS[split] for split in data.split] == [split_of("u"), "test"]
+
+
+def test_hashed_splits_are_near_their_shares() -> None:
+    splits = [split_of(f"user-{number}") for number in range(4_000)]
+    assert splits.count("train") / 4_000 == pytest.approx(0.7, abs=0.03)
+    assert splits.count("test") / 4_000 == pytest.approx(0.15, abs=0.03)
+
+
+def test_nothing_usable_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no reader has both a label and a click"):
+        load(tmp_path, [{"user_id": "u"}], [click("u", "a", 1)])
+
+
+def test_the_newest_clicks_come_first_with_their_ages(tmp_path: Path) -> None:
+    clicks = [click("u", "a", 1), click("u", "b", 5), click("u", "c", 7), click("v", "a", 2)]
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
+    batch = newest_clicks(load(tmp_path, users, clicks), np.array([0, 1]), limit=2)
+    assert batch.articles.tolist() == [[2, 1], [0, 0]]
+    assert batch.ages_hours.tolist() == [[0.0, 2.0], [0.0, 0.0]]
+    assert batch.mask.tolist() == [[1.0, 1.0], [1.0, 0.0]]
+
+
+def test_sampled_clicks_are_a_reader_s_own_and_within_the_limit(tmp_path: Path) -> None:
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
+    clicks = [click("u", "abc"[hour % 2], hour) for hour in range(9)] + [click("v", "c", 3)]
+    data = load(tmp_path, users, clicks)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        batch = sampled_clicks(data, np.array([0, 1]), 4, rng)
+        held = batch.mask.sum(1)
+        assert held[0] <= 4 and held[1] <= 1
+        assert set(batch.articles[0][batch.mask[0] > 0]) <= {0, 1}
+        assert (np.diff(batch.ages_hours[0][batch.mask[0] > 0]) >= 0).all()
+
+
+def test_each_article_of_a_batch_is_encoded_once(tmp_path: Path) -> None:
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
+    data = load(tmp_path, users, [click(user, "c", hour) for hour in range(3) for user in "uv"])
+    tokens = np.array([[5, 0, 0], [6, 7, 0], [8, 9, 0]], dtype=np.int32)
+    distinct, rows, _, mask = TwoStageBatches(data, tokens, 8).newest(np.array([0, 1]))
+    assert distinct.tolist() == [[8, 9]]
+    assert (distinct[rows[mask > 0]] == [8, 9]).all()
+
+
+def test_a_reader_s_tokens_are_cut_in_the_middle_of_an_article() -> None:
+    tokens = np.array([[5, 6, 7], [8, 9, 0]], dtype=np.int32)
+    assert reader_tokens(tokens, np.array([1, 0]), 4).tolist() == [8, 9, 5, 6]
+
+
+def test_shuffling_keeps_everyone_and_leaves_nobody_alone() -> None:
+    parts = list(shuffled(np.arange(9), 4, np.random.default_rng(0)))
+    assert sorted(np.concatenate(parts)) == list(range(9))
+    assert min(map(len, parts)) > 1
+
+
+def test_the_prior_leaves_out_holes(tmp_path: Path) -> None:
+    users = [
+        {"user_id": "u", "age": 30, "gender": "female"},
+        {"user_id": "v", "gender": "female", "income_group": 1},
+    ]
+    data = load(tmp_path, users, [click("u", "a", 1), click("v", "a", 1)], num_income_groups=2)
+    prior = prior_of(data, np.array([0, 1]))
+    assert prior.age_mean == 30.0
+    assert prior.female == 0.75
+    assert prior.income == pytest.approx([1 / 3, 2 / 3])
