@@ -24,7 +24,8 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 """How far ahead of the worker's clock a click or publication may be dated."""
 
 MAX_TAGS = 64
-"""Tags beyond these are ignored: an article with thousands would slow every ranking."""
+MAX_TAG_CHARACTERS = 128
+"""Tags beyond these are cut: an article's tags stand in every recommendation of it."""
 
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
@@ -52,13 +53,16 @@ def decode_article(raw: bytes | None, now_ms: int) -> Click | Article | None:
         InvalidMessageError: with a reason of the table above.
     """
     raw = check_size(raw)
-    # A click has an article_id too and would pass as an article without text.
-    if b'"user_id"' in raw:
-        return decode_click(raw, now_ms)
     try:
         article = _article_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _decode_other(raw, now_ms, error)
+    # A click has an article_id, too, and passes as an article of which nothing is told.
+    if b'"user_id"' in raw and not (article.title or article.body or article.tags):
+        try:
+            return checked_click(_click_decoder.decode(raw), now_ms)
+        except msgspec.DecodeError:
+            pass
     return checked_article(article)
 
 
@@ -105,7 +109,11 @@ def checked_article(article: Article) -> Article:
     check_id(article.article_id)
     if article.published_at is not None:
         check_timestamp(to_ms(article.published_at), MAX_RFC3339_MS)
-    return article
+    tags = article.tags or []
+    if len(tags) <= MAX_TAGS and all(len(tag) <= MAX_TAG_CHARACTERS for tag in tags):
+        return article
+    cut = [tag[:MAX_TAG_CHARACTERS] for tag in tags[:MAX_TAGS]]
+    return msgspec.structs.replace(article, tags=cut)
 
 
 def check_timestamp(timestamp_ms: int, now_ms: int) -> None:

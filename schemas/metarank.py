@@ -3,7 +3,9 @@
 An `item` event is an article: the fields `title`, `body` (or `description`, `text`), `tags` (or
 `genres`, `categories`, `category`) and `language` are read; the event's timestamp is the time of
 publication unless a field `published_at` says otherwise. An `interaction` event is a click of
-the `user`, or of the `session` where there is no user. `user` and `ranking` events are skipped.
+the `user`, or of the `session` where there is no user; those of the types in `NOT_CLICKS` are
+skipped, and so are `user` and `ranking` events, and an `item` event that tells neither text nor
+tags, as an update of a price does: it would wipe out the article.
 Source: https://docs.metarank.ai, "Event format".
 """
 
@@ -23,6 +25,9 @@ _TAGS = ("tags", "genres", "categories", "category")
 _AnyTimestamp = str | int
 
 
+NOT_CLICKS = frozenset({"impression", "dislike"})
+
+
 class _Field(msgspec.Struct, frozen=True):
     name: str
     value: Any = None
@@ -38,8 +43,8 @@ class _Interaction(msgspec.Struct, frozen=True, tag_field="event", tag="interact
     id: Id
     item: Id
     timestamp: _AnyTimestamp
-    user: Id | None = None
-    session: Id | None = None
+    user: str | None = None
+    session: str | None = None
     type: str | None = None
 
 
@@ -75,9 +80,11 @@ def decode_metarank(raw: bytes) -> Article | Click | None:
     return None
 
 
-def _click(event: _Interaction) -> Click:
+def _click(event: _Interaction) -> Click | None:
+    if event.type in NOT_CLICKS:
+        return None
     reader = event.user or event.session
-    if reader is None:
+    if not reader:
         raise InvalidMessageError("invalid", "an interaction without user and session")
     return Click(
         user_id=reader,
@@ -88,21 +95,25 @@ def _click(event: _Interaction) -> Click:
     )
 
 
-def _article(event: _Item) -> Article:
+def _article(event: _Item) -> Article | None:
     fields = {field.name: field.value for field in event.fields}
+    title, body = _first_text(fields, _TITLE), _first_text(fields, _BODY)
+    tags = _first_list(fields, _TAGS)
+    if not (title or body or tags):
+        return None
     published = fields.get("published_at", event.timestamp)
     return Article(
         article_id=event.item,
-        title=_first_text(fields, _TITLE),
-        body=_first_text(fields, _BODY),
-        tags=_first_list(fields, _TAGS),
+        title=title,
+        body=body,
+        tags=tags,
         published_at=_timestamp(published),
         language=_first_text(fields, ("language",)),
     )
 
 
 def _timestamp(value: object) -> Timestamp:
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
         return int(value)
     timestamp: Timestamp = msgspec.convert(value, Timestamp)
     return timestamp

@@ -137,9 +137,9 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Why a message was put aside; the headers of a message on the `dead-letters` topic.
 
-    Key and value are the original bytes. `truncated` says that the value was longer than
-    `MAX_MESSAGE_BYTES` and only its beginning is kept; `topic`, `partition` and `offset` point at
-    the whole.
+    Key and value are the original bytes. `truncated` says that together they were longer than
+    `MAX_MESSAGE_BYTES` and only their beginnings are kept; `topic`, `partition` and `offset` point
+    at the whole. `size` is that of the value, in bytes.
     """
 
     reason: str

@@ -7,6 +7,8 @@ clicks ───┘
 
 import asyncio
 import logging
+import os
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import faust
 from faust.types import StreamT
 from yarl import URL
 
-from schemas.errors import WorkerFaultError
+from schemas.errors import SettingsError, WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.articles import Articles
 from worker.catalogue import Catalogue
@@ -27,15 +29,17 @@ from worker.pipeline import Pipeline
 from worker.ranking import Weights
 from worker.reader_store import ReaderStore
 from worker.redis_client import Client, connect
-from worker.settings import Settings
+from worker.settings import PREFIX, Settings
 from worker.transport import CODEC, Chunk
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
 
 DRAIN_S = 6.0
-"""How long a stopping worker waits for the chunk in progress: with what Faust itself needs to
-stop, it stays within the 10 s that container platforms allow before they kill."""
+"""How long a stopping worker waits for the chunk in progress and its commit."""
+
+LAST_RESORT_S = 9.0
+"""When a stopping worker leaves without more ado: container platforms kill after 10 s."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +75,21 @@ class App(faust.App):
         if self.crashed:
             return
         try:
-            await asyncio.wait_for(self.pipeline.idle(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await self.pipeline.idle()
+                if self.consumer.assignment():
+                    await self.consumer.commit()
         except TimeoutError:
             logger.warning("stopped with a chunk in progress: it will be delivered again")
-        if self.consumer.assignment():
-            await self.consumer.commit()
+
+    async def on_stop(self) -> None:
+        """Stop within the time that container platforms give, whatever does not answer."""
+        # Without brokers aiokafka commits and leaves its group for ever. What is not committed
+        # is delivered again, so leaving at once costs nothing but the repetition.
+        watchdog = threading.Timer(LAST_RESORT_S, os._exit, (1,))
+        watchdog.daemon = True
+        watchdog.start()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         """Close Redis."""
@@ -148,7 +162,10 @@ def without_text(error: Exception, place: str) -> WorkerFaultError:
 
 
 def _faust_app(settings: Settings) -> App:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}DATA_DIR: {error.strerror}") from error
     servers = [server.strip() for server in settings.kafka_bootstrap.split(",")]
     return App(
         settings.app_id,

@@ -58,15 +58,14 @@ class ArticleStore:
 
     async def put(self, texts: Sequence[bytes], encoded: Sequence[EncodedArticle]) -> None:
         """Store articles with their encodings, then tell every worker."""
+        await self.put_encoded(encoded)
+        # Only then: a worker that sees the number must find the encoding.
+        await self._note([article.article_id for article in encoded])
+        # The text comes last: finding it as it should be means that all of this has been done.
         pipeline = self._client.pipeline(transaction=False)
         for text, article in zip(texts, encoded, strict=True):
-            ref = article_ref(article.article_id)
             pipeline.set(keys.article(article.article_id), text, px=self._ttl_ms)
-            name = keys.encoded(ref, self._model_version)
-            pipeline.set(name, _msgpack.encode(article), px=self._ttl_ms)
         await pipeline.execute()
-        # Only then: a worker that sees the number must find the article.
-        await self._note([article.article_id for article in encoded])
 
     async def put_encoded(self, encoded: Sequence[EncodedArticle]) -> None:
         """Store only the encodings: this model's, of articles that are there already."""
@@ -85,6 +84,11 @@ class ArticleStore:
             # A new, restarted or failed-over Redis does not know the script.
             await self._client.script_load(NOTE_ARTICLES)
             await self._client.evalsha(_SCRIPT_SHA, 2, *names, *arguments)
+
+    async def forget(self, article_ids: Sequence[str]) -> None:
+        """Take articles whose text has expired out of the index."""
+        if article_ids:
+            await self._client.zrem(keys.CATALOGUE_INDEX, *article_ids)
 
     async def changes(self, position: int) -> Changes:
         """Return the articles that changed after `position` (0: all).

@@ -30,6 +30,9 @@ class Articles:
         self._catalogue = catalogue
         self._store = store
         self._position = 0
+        self._without_text: set[str] = set()
+        self.unserved: list[bytes] = []
+        """References of articles encoded by `follow` whose waiting readers are to be renewed."""
 
     async def take(self, articles: Iterable[Article]) -> list[bytes]:
         """Encode and store articles; return their references.
@@ -54,29 +57,32 @@ class Articles:
             self._learn(encoded)
         return refs
 
-    async def follow(self) -> list[bytes]:
+    async def follow(self) -> None:
         """Learn what changed in Redis since the last call.
 
-        Return the references of articles that this call encoded, because only another model had:
-        readers may wait for them.
+        What only another model has encoded is encoded here; readers may wait for it: its
+        references are added to `unserved`.
         """
         changes = await self._store.changes(self._position)
-        encoded_here: list[bytes] = []
-        for start in range(0, len(changes.article_ids), ARTICLES_PER_RUN):
-            part = changes.article_ids[start : start + ARTICLES_PER_RUN]
+        # A text may come a moment after its number; one that is not there the second time is gone.
+        again, self._without_text = self._without_text, set()
+        article_ids = [*changes.article_ids, *again.difference(changes.article_ids)]
+        for start in range(0, len(article_ids), ARTICLES_PER_RUN):
+            part = article_ids[start : start + ARTICLES_PER_RUN]
             known = await self._store.encoded(part)
             for article in known:
                 if article is not None:
                     self._catalogue.put(article)
             missing = [each for each, article in zip(part, known, strict=True) if article is None]
-            # An article whose text has expired, too, is gone.
-            found = [each for each in await self._store.articles(missing) if each is not None]
-            encoded = await self._encode(found)
+            texts = dict(zip(missing, await self._store.articles(missing), strict=True))
+            encoded = await self._encode([each for each in texts.values() if each is not None])
             await self._store.put_encoded(encoded)
             self._learn(encoded)
-            encoded_here += [article_ref(article.article_id) for article in encoded]
+            self.unserved += [article_ref(article.article_id) for article in encoded]
+            gone = {article_id for article_id, text in texts.items() if text is None}
+            await self._store.forget(sorted(gone & again))
+            self._without_text |= gone - again
         self._position = changes.position
-        return encoded_here
 
     def _learn(self, encoded: Iterable[EncodedArticle]) -> None:
         for article in encoded:

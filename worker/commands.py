@@ -12,11 +12,10 @@ from typing import TypeVar
 
 import click
 import msgspec
-import redis.exceptions
 
 from schemas.errors import FrontpageError, UnavailableError
 from schemas.reading_set import ReadingSet
-from worker.redis_client import Client, check, connect
+from worker.redis_client import ERRORS, Client, check, connect
 from worker.settings import Settings, read_settings
 
 Result = TypeVar("Result")
@@ -119,7 +118,7 @@ def with_redis(settings: Settings, ask: Callable[[Client], Awaitable[Result]]) -
         client = connect(settings)
         try:
             return await ask(client)
-        except (redis.exceptions.RedisError, OSError) as error:
+        except (*ERRORS, OSError) as error:
             raise UnavailableError(f"Redis (FRONTPAGE_REDIS_URL): {error}") from error
         finally:
             await client.aclose()

@@ -5,34 +5,36 @@ flush per batch waits for all of it.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import UnavailableError
+from schemas.errors import SettingsError, UnavailableError
 from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
+from worker.settings import PREFIX
 
 DELIVERY_TIMEOUT_S = 30.0
 TRUNCATED_BYTES = 64 * 1024
-"""What is kept of an oversized message: topic, partition and offset point at the rest."""
+"""What is kept of key and value of an oversized message; its offset points at the rest."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Emitter:
     """A producer whose deliveries can be waited for."""
 
     def __init__(self, client_config: dict[str, Any]) -> None:
-        self._producer = Producer(
+        self._producer = connect_producer(
             {
                 **client_config,
-                "acks": "all",
                 "linger.ms": 5,
                 "compression.type": "lz4",
                 "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
-                # Same partition for a key as every other Kafka client, Java's above all.
-                "partitioner": "murmur2_random",
             }
         )
         self.num_failures = 0
@@ -46,8 +48,9 @@ class Emitter:
         self, topic: str, key: bytes | None, value: bytes | None, letter: DeadLetter
     ) -> None:
         """Queue a message that cannot be used, with the reason in its headers."""
-        kept = value[:TRUNCATED_BYTES] if letter.truncated and value else value
-        self._produce(topic, key, kept, [*letter.headers()])
+        if letter.truncated:
+            key, value = (key or b"")[:TRUNCATED_BYTES], (value or b"")[:TRUNCATED_BYTES]
+        self._produce(topic, key, value, [*letter.headers()])
 
     def _produce(
         self,
@@ -64,6 +67,11 @@ class Emitter:
                 return
             except BufferError:
                 self._producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise UnavailableError(f"Kafka: {error.args[0].str()}") from error
+                self._drop(topic)
+                return
 
     async def delivered(self, num_failures: int) -> None:
         """Wait until everything sent has been acknowledged by the brokers.
@@ -93,6 +101,26 @@ class Emitter:
         if missing:
             raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
 
-    def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._drop(message.topic())
+        else:
             self.num_failures += 1
+
+    def _drop(self, topic: str | None) -> None:
+        # No repetition makes it smaller; going round and round would stop everything else.
+        logger.error("a message is larger than topic %s takes, and was dropped", topic)
+
+
+def connect_producer(config: dict[str, Any]) -> Producer:
+    """Return a producer that waits for all replicas and partitions keys as Java's client does.
+
+    Raises:
+        SettingsError: when librdkafka refuses a setting, such as an unusable certificate.
+    """
+    try:
+        return Producer({**config, "acks": "all", "partitioner": "murmur2_random"})
+    except KafkaException as error:
+        raise SettingsError(f"{PREFIX}KAFKA_…: {error.args[0].str()}") from error

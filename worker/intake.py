@@ -79,6 +79,6 @@ def _bad(record: Any, reason: str) -> BadMessage:
         partition=record.partition,
         offset=record.offset,
         size=size,
-        truncated=size > MAX_MESSAGE_BYTES,
+        truncated=size + len(record.key or b"") > MAX_MESSAGE_BYTES,
     )
     return BadMessage(record.key, record.value, letter)

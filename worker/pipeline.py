@@ -66,7 +66,7 @@ class Pipeline:
 
     async def load_catalogue(self) -> int:
         """Learn every article that is in Redis; return how many."""
-        await self._serve_waiting(await self._articles.follow())
+        await self._follow()
         return len(self._catalogue)
 
     async def idle(self) -> None:
@@ -89,7 +89,7 @@ class Pipeline:
         while not chunk.stored:
             try:
                 await self._process(chunk)
-                chunk.stored = True
+                chunk.set_stored()
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -181,11 +181,16 @@ class Pipeline:
         while True:
             await asyncio.sleep(interval_s)
             try:
-                await self._serve_waiting(await self._articles.follow())
+                await self._follow()
             except Exception as error:
                 if not is_transient(error):
                     raise
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
+
+    async def _follow(self) -> None:
+        await self._articles.follow()
+        await self._serve_waiting(self._articles.unserved)
+        self._articles.unserved.clear()
 
     async def _serve_waiting(self, refs: Sequence[bytes]) -> None:
         """Renew the readers who clicked these articles before they were known, each once."""

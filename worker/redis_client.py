@@ -1,7 +1,7 @@
 """Connect to Redis or Redis Cluster, and tell what is transient from what is not."""
 
 import re
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import redis.exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -12,6 +12,9 @@ from schemas.errors import SettingsError, UnavailableError
 from worker.settings import PREFIX, Settings
 
 Client: TypeAlias = "Redis | RedisCluster"
+
+ERRORS = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException)
+"""Every error of redis-py: the second is not one of the first."""
 
 _TRANSIENT = (
     UnavailableError,
@@ -63,11 +66,18 @@ def connect(settings: Settings) -> Client:
     }
     if settings.redis_ca_file is not None and settings.redis_url.startswith("rediss://"):
         options["ssl_ca_certs"] = str(settings.redis_ca_file)
-    kind = RedisCluster if settings.redis_cluster else Redis
     try:
-        return kind.from_url(settings.redis_url, **options)
-    except (ValueError, redis.exceptions.RedisError) as error:
-        raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from error
+        if settings.redis_cluster:
+            return RedisCluster.from_url(settings.redis_url, **options)
+        client = Redis.from_url(settings.redis_url, **options)
+        cast(
+            "Any", client.connection_pool
+        ).make_connection()  # refuses options of the URL that do not exist
+        return client
+    except (ValueError, TypeError, *ERRORS) as error:
+        # Its text may quote a part of the password.
+        kind = type(error).__name__
+        raise SettingsError(f"{PREFIX}REDIS_URL: not a valid Redis URL ({kind})") from None
 
 
 async def check(client: Client) -> None:
@@ -80,5 +90,5 @@ async def check(client: Client) -> None:
         if isinstance(client, RedisCluster):
             await client.initialize()
         await client.ping()
-    except (redis.exceptions.RedisError, OSError) as error:
+    except (*ERRORS, OSError) as error:
         raise UnavailableError(f"Redis ({PREFIX}REDIS_URL): {error}") from error

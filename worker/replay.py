@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from tqdm import tqdm
 
 from schemas.errors import UnavailableError
 from schemas.reading_set import ReadingSet
 from schemas.topics import Topics
+from worker.emitter import connect_producer
 
 Offsets = dict[tuple[str, int], int]
 """The offset after the last message, by topic and partition."""
@@ -24,9 +25,7 @@ class Replay:
     """Publish to the articles and clicks topics, keyed by article and by reader."""
 
     def __init__(self, client_config: dict[str, Any], topics: Topics) -> None:
-        self._producer = Producer(
-            {**client_config, "acks": "all", "linger.ms": 20, "partitioner": "murmur2_random"}
-        )
+        self._producer = connect_producer({**client_config, "linger.ms": 20})
         self._topics = topics
         self._failure: KafkaError | None = None
         self.ends: Offsets = {}

@@ -7,7 +7,6 @@ Each field is the environment variable `FRONTPAGE_` + its name in upper case, so
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,8 +15,9 @@ from schemas.topics import Topics
 
 PREFIX = "FRONTPAGE_"
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Weight = Annotated[float, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.05, le=60.0)]
+Days = Annotated[float, msgspec.Meta(ge=0.001, le=36_500.0)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1000.0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 
 
@@ -43,9 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_cert_file: Path | None = None
     """Client certificate for mutual TLS."""
     kafka_key_file: Path | None = None
-    session_timeout_s: Positive = 6.0
+    session_timeout_s: Annotated[float, msgspec.Meta(ge=1.0, le=60.0)] = 6.0
     """How long until a silent worker's partitions go to others."""
-    commit_interval_s: Positive = 1.0
+    commit_interval_s: Seconds = 1.0
 
     topic_articles: Name = "articles"
     topic_clicks: Name = "clicks"
@@ -60,9 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the URL names a node of a Redis Cluster."""
     redis_ca_file: Path | None = None
     """Certificate authority of the Redis server; without it, the system's."""
-    redis_timeout_s: Positive = 5.0
+    redis_timeout_s: Seconds = 5.0
 
-    ttl_days: Positive = 90.0
+    ttl_days: Days = 90.0
     """How long a key lives after its last change."""
     history_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1024
     """Clicks kept per reader (16 bytes each)."""
@@ -75,8 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     weight_tags: Weight = 0.5
     weight_affinity: Weight = 0.3
     weight_fresh: Weight = 0.2
-    fresh_half_life_h: Positive = 24.0
-    tag_half_life_days: Positive = 14.0
+    fresh_half_life_h: Annotated[float, msgspec.Meta(ge=0.01, le=1e6)] = 24.0
+    tag_half_life_days: Days = 14.0
     """How fast a reader's own tag interests fade, relative to the newest click."""
 
     @property
@@ -148,10 +148,14 @@ def _check(settings: Settings) -> None:
         path = getattr(settings, name)
         if path is not None and not path.is_file():
             raise SettingsError(f"{PREFIX}{name.upper()}: no such file")
-    if urlsplit(settings.redis_url).scheme not in ("redis", "rediss", "unix"):
+    scheme = settings.redis_url.partition("://")[0]
+    if scheme not in ("redis", "rediss", "unix"):
         raise SettingsError(f"{PREFIX}REDIS_URL: expected redis://, rediss:// or unix://")
+    if scheme == "unix" and settings.redis_cluster:
+        raise SettingsError(f"{PREFIX}REDIS_URL: a cluster needs redis:// or rediss://")
     if not settings.weight_tags + settings.weight_affinity + settings.weight_fresh > 0:
         raise SettingsError(f"{PREFIX}WEIGHT_TAGS: at least one weight must be above 0")
-    outputs = (settings.topic_profiles, settings.topic_recommendations, settings.topic_dead_letters)
-    if {settings.topic_articles, settings.topic_clicks} & set(outputs):
-        raise SettingsError(f"{PREFIX}TOPIC_CLICKS: a topic is both read and written")
+    topics = settings.topics
+    apart = [topics.erasures, topics.profiles, topics.recommendations, topics.dead_letters]
+    if len({topics.clicks, *apart}) <= len(apart) or topics.articles in apart:
+        raise SettingsError(f"{PREFIX}TOPIC_…: only articles and clicks may share a topic")

@@ -25,22 +25,23 @@ CODEC = "frontpage-chunk"
 class Chunk:
     """Consecutive messages of one partition, as fetched.
 
-    `records` are aiokafka's, in offset order. Set `stored` when everything that follows from
-    them is in Redis and Kafka: only then may their offsets be committed.
+    `records` are aiokafka's, in offset order. Call `set_stored` when everything that follows from
+    them is in Redis and Kafka: only then may `next_offset` be committed.
     """
 
-    __slots__ = ("partition", "records", "stored", "topic")
+    __slots__ = ("next_offset", "partition", "records", "stored", "topic")
 
     def __init__(self, topic: str, partition: int, records: list[Any]) -> None:
         self.topic = topic
         self.partition = partition
         self.records = records
+        self.next_offset: int = records[-1].offset + 1
         self.stored = False
 
-    @property
-    def next_offset(self) -> int:
-        """The offset to commit once the chunk is stored."""
-        return int(self.records[-1].offset) + 1
+    def set_stored(self) -> None:
+        """Say that the chunk may be committed; what it held is let go."""
+        self.stored = True
+        self.records = []
 
 
 class _ChunkCodec(codecs.Codec):
@@ -75,7 +76,7 @@ class Consumer(driver.Consumer):
         if records is None or self.should_stop:
             return
         if not self.flow_active or epoch != self._epoch:
-            await self.perform_seek()
+            await self._try_to_seek()
             return
         for tp, fetched in records.items():
             if not self.flow_active or epoch != self._epoch:
@@ -86,6 +87,9 @@ class Consumer(driver.Consumer):
                 continue
             chunk = Chunk(tp.topic, tp.partition, list(fetched))
             self._chunks.setdefault(tp, deque()).append(chunk)
+            # Faust would drop what lies before the last offset it saw, as after a topic was
+            # made anew, and the account would wait for the dropped chunk for ever.
+            self._read_offset[tp] = None
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             yield tp, self._chunk_message(tp, chunk)
 
@@ -153,6 +157,16 @@ class Consumer(driver.Consumer):
         if never_committed:
             # aiokafka leaves these where they are, which may be beyond what was dropped.
             await self._thread.seek_to_beginning(*never_committed)
+
+    async def _try_to_seek(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as error:
+            # In the middle of a rebalance nothing is assigned. What follows it seeks by itself.
+            self.log.info("no seek during a rebalance: %s", type(error).__name__)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do not look for stalls: Faust's look fails while a partition has no position yet."""
 
     def _forget_chunks(self) -> None:
         self._epoch += 1

@@ -167,6 +167,26 @@ def test_bad_messages_are_dead_lettered_and_stop_nothing(site: Installation) -> 
     assert offsets == list(range(len(bad)))
 
 
+def test_what_is_too_large_to_pass_on_stops_nothing(site: Installation) -> None:
+    topics = site.settings.topics
+    now_ms = int(time.time() * 1000)
+    tags = [f"tag number {number} of far too many" for number in range(14_000)]
+    articles = [{"article_id": f"a{i}", "title": "T", "tags": tags} for i in range(3)]
+    good = {"user_id": "u", "article_id": "x", "timestamp": now_ms, "event_id": "e"}
+    site.start_worker()
+    site.produce(topics.articles, *((b"a", json.dumps(each).encode()) for each in articles))
+    site.wait_until_stored()
+    big_key = b"k" * 1_200_000
+    site.produce(topics.clicks, (big_key, b"{bad"), (b"u", json.dumps(good).encode()))
+    site.wait_until_stored()
+    assert len(site.recommendations()["u"].items) == 3
+    (message,) = site.read_topic(topics.dead_letters, bool)
+    letter = DeadLetter.from_headers(message.headers() or [])  # type: ignore[arg-type]
+    assert letter.truncated and letter.size == len(b"{bad")
+    assert message.value() == b"{bad"
+    assert big_key.startswith(message.key() or b"?")
+
+
 def test_metarank_events_on_one_topic_work(site: Installation) -> None:
     item = {
         "event": "item", "id": "x1", "item": "a", "timestamp": "1599391467000",

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decode import MAX_AHEAD_MS, decode_article, decode_click, decode_erasure
+from schemas.decode import (
+    MAX_AHEAD_MS,
+    MAX_TAG_CHARACTERS,
+    MAX_TAGS,
+    decode_article,
+    decode_click,
+    decode_erasure,
+)
 from schemas.errors import InvalidMessageError
 from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure
 from schemas.timestamps import to_ms
@@ -164,3 +171,39 @@ def test_a_metarank_item_is_an_article() -> None:
 @pytest.mark.parametrize("event", ["user", "ranking"])
 def test_other_metarank_events_are_skipped(event: str) -> None:
     assert decode_click(json.dumps({"event": event, "id": "1"}).encode(), NOW_MS) is None
+
+
+@pytest.mark.parametrize("changes", [{"type": "impression"}, {"type": "dislike"}])
+def test_metarank_interactions_that_are_no_clicks_are_skipped(changes: dict[str, str]) -> None:
+    raw = json.dumps({**METARANK_INTERACTION, **changes}).encode()
+    assert decode_click(raw, NOW_MS) is None
+
+
+@pytest.mark.parametrize("user", [None, ""])
+def test_a_metarank_interaction_of_nobody_is_refused(user: str | None) -> None:
+    raw = json.dumps({**METARANK_INTERACTION, "user": user, "session": user}).encode()
+    assert reason_of(raw) == "invalid"
+
+
+def test_a_metarank_update_of_other_fields_does_not_wipe_an_article() -> None:
+    item = {"event": "item", "id": "x", "item": "a", "timestamp": "1599391467000"}
+    fields = [{"name": "price", "value": 9.5}]
+    assert decode_article(json.dumps({**item, "fields": fields}).encode(), NOW_MS) is None
+
+
+def test_a_huge_metarank_timestamp_is_refused() -> None:
+    assert reason_of(json.dumps({**METARANK_INTERACTION, "timestamp": "9" * 5000}).encode())
+
+
+def test_an_article_may_name_its_author() -> None:
+    told = {"article_id": "a", "title": "T", "author": {"user_id": "x"}, "user_id": "x"}
+    raw = json.dumps({**told, "timestamp": NOW_MS}).encode()
+    assert isinstance(decode_article(raw, NOW_MS), Article)
+
+
+def test_tags_are_cut() -> None:
+    raw = json.dumps({"article_id": "a", "tags": ["x" * 1000] + [str(i) for i in range(999)]})
+    article = decode_article(raw.encode(), NOW_MS)
+    assert isinstance(article, Article) and article.tags is not None
+    assert len(article.tags) == MAX_TAGS
+    assert article.tags[0] == "x" * MAX_TAG_CHARACTERS

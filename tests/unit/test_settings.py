@@ -26,6 +26,9 @@ def test_everything_has_a_default() -> None:
         ("FRONTPAGE_KAFKA_CA_FILE", "/does/not/exist"),
         ("FRONTPAGE_REDIS_CLUSTER", "perhaps"),
         ("FRONTPAGE_BATCHSIZE", "10"),
+        ("FRONTPAGE_TTL_DAYS", "inf"),
+        ("FRONTPAGE_TTL_DAYS", "1e-12"),
+        ("FRONTPAGE_SESSION_TIMEOUT_S", "0.0005"),
     ],
 )
 def test_a_wrong_setting_is_named(variable: str, value: str) -> None:
@@ -39,7 +42,7 @@ def test_sasl_needs_a_user() -> None:
 
 
 def test_a_topic_is_not_both_read_and_written() -> None:
-    with pytest.raises(SettingsError, match="FRONTPAGE_TOPIC_CLICKS"):
+    with pytest.raises(SettingsError, match="FRONTPAGE_TOPIC_"):
         read_settings({"FRONTPAGE_TOPIC_PROFILES": "clicks"})
 
 

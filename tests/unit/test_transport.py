@@ -46,10 +46,11 @@ async def test_nothing_stored_is_nothing_to_commit(consumer: Consumer) -> None:
 async def test_the_longest_run_of_stored_chunks_is_committed(consumer: Consumer) -> None:
     chunks = [chunk(0, 9), chunk(10, 14), chunk(15, 20), chunk(21, 30)]
     hand_out(consumer, *chunks)
-    chunks[0].stored = chunks[1].stored = chunks[3].stored = True
+    for number in (0, 1, 3):
+        chunks[number].set_stored()
     assert consumer._new_offset(CLICKS) == 15
     assert consumer._new_offset(CLICKS) is None
-    chunks[2].stored = True
+    chunks[2].set_stored()
     assert consumer._new_offset(CLICKS) == 31
     assert consumer.pending_chunks() == {}
 
@@ -65,7 +66,7 @@ async def test_what_faust_acknowledges_counts_for_nothing(consumer: Consumer) ->
 async def test_gaps_of_compaction_do_not_hold_commits_up(consumer: Consumer) -> None:
     await consumer._add_gap(CLICKS, 0, 1000)
     late = chunk(1000, 1009)
-    late.stored = True
+    late.set_stored()
     hand_out(consumer, late)
     assert consumer._new_offset(CLICKS) == 1010
 
@@ -74,7 +75,7 @@ async def test_after_a_rebalance_old_chunks_count_no_more(consumer: Consumer) ->
     old = chunk(0, 9)
     hand_out(consumer, old)
     consumer._forget_chunks()
-    old.stored = True
+    old.set_stored()
     assert consumer._new_offset(CLICKS) is None
 
 
