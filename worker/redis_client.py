@@ -70,9 +70,8 @@ def connect(settings: Settings) -> Client:
         if settings.redis_cluster:
             return RedisCluster.from_url(settings.redis_url, **options)
         client = Redis.from_url(settings.redis_url, **options)
-        cast(
-            "Any", client.connection_pool
-        ).make_connection()  # refuses options of the URL that do not exist
+        # Refuses options of the URL that do not exist, here and not in mid-stream.
+        cast("Any", client.connection_pool).make_connection()
         return client
     except (ValueError, TypeError, *ERRORS) as error:
         # Its text may quote a part of the password.
