@@ -30,7 +30,7 @@ from worker.ranking import Weights
 from worker.reader_store import ReaderStore
 from worker.redis_client import Client, connect
 from worker.settings import PREFIX, Settings
-from worker.transport import CODEC, Chunk
+from worker.transport import CODEC, Chunk, Consumer
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
@@ -102,6 +102,7 @@ def build_app(settings: Settings, model: Model) -> App:
     redis = connect(settings)
     version = model.manifest.model_version
     catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    app = _faust_app(settings)
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
@@ -121,8 +122,8 @@ def build_app(settings: Settings, model: Model) -> App:
         readers=ReaderStore(redis, settings.ttl_ms, version),
         emitter=Emitter(librdkafka_config(settings)),
         history_size=settings.history_size,
+        articles_pending=lambda: _consumer(app).has_unstored(settings.topic_articles),
     )
-    app = _faust_app(settings)
     app.pipeline = pipeline
     app.redis = redis
     app.on_before_shutdown.connect(app.drain)
@@ -131,6 +132,12 @@ def build_app(settings: Settings, model: Model) -> App:
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)
         app.agent(channel, name=topic)(_processor(app, pipeline))
     return app
+
+
+def _consumer(app: App) -> Consumer:
+    consumer = app.consumer
+    assert isinstance(consumer, Consumer), "the broker URL names another transport"
+    return consumer
 
 
 def _processor(app: App, pipeline: Pipeline) -> Any:

@@ -1,6 +1,7 @@
 """From arrays to what people read: `Profile` and `Recommendation` records."""
 
 from datetime import datetime
+from operator import attrgetter
 
 import numpy as np
 
@@ -88,17 +89,27 @@ def recommendations(
     now: datetime,
 ) -> list[Recommendation]:
     """Build the readers' front pages, each item with its reasons, strongest first."""
-    places = [np.flatnonzero(rows >= 0).tolist() for rows in ranked.rows]
-    return [
-        Recommendation(
-            recommendation_id=recommendation_id(histories[i], manifest.model_version),
-            user_id=user_id,
-            items=[_item(ranked, catalogue, i, j) for j in places[i]],
-            model_version=manifest.model_version,
-            generated_at=now,
+    # Rounded and turned into Python numbers for the whole batch: per item it is half of the cost.
+    rows = ranked.rows.tolist()
+    from_tags = ranked.from_tags.astype(np.float64).round(4).tolist()
+    from_affinity = ranked.from_affinity.astype(np.float64).round(4).tolist()
+    from_freshness = ranked.from_freshness.astype(np.float64).round(4).tolist()
+    scores = ranked.scores.astype(np.float64).round(4).tolist()
+    pages = []
+    for i, user_id in enumerate(user_ids):
+        shares = zip(
+            rows[i], scores[i], from_tags[i], from_affinity[i], from_freshness[i], strict=True
         )
-        for i, user_id in enumerate(user_ids)
-    ]
+        pages.append(
+            Recommendation(
+                recommendation_id=recommendation_id(histories[i], manifest.model_version),
+                user_id=user_id,
+                items=[_item(catalogue, *each) for each in shares if each[0] >= 0],
+                model_version=manifest.model_version,
+                generated_at=now,
+            )
+        )
+    return pages
 
 
 def recommendation_id(history: bytes, model_version: str) -> str:
@@ -106,24 +117,28 @@ def recommendation_id(history: bytes, model_version: str) -> str:
     return f"{history[1:HEADER_BYTES].hex()}-{model_version}"
 
 
-def _item(ranked: Ranked, catalogue: Catalogue, reader: int, place: int) -> RecommendedItem:
-    row = int(ranked.rows[reader, place])
+def _item(
+    catalogue: Catalogue,
+    row: int,
+    score: float,
+    from_tags: list[float],
+    from_affinity: float,
+    from_freshness: float,
+) -> RecommendedItem:
     article = catalogue.articles[row]
-    shares = [
-        (f"tag:{catalogue.tag_names[tag]}", float(share))
-        for tag, share in zip(
-            catalogue.tags[row].tolist(), ranked.from_tags[reader, place].tolist(), strict=True
-        )
+    reasons = [
+        Reason(name=f"tag:{tag}", weight=share)
+        for tag, share in zip(article.tags, from_tags, strict=False)
         if share
     ]
-    shares.append((READERS_LIKE_YOU, float(ranked.from_affinity[reader, place])))
-    shares.append((FRESH, float(ranked.from_freshness[reader, place])))
-    reasons = [Reason(name=name, weight=round(share, 4)) for name, share in shares]
-    reasons = [reason for reason in reasons if reason.weight]
-    reasons.sort(key=lambda reason: -reason.weight)
+    if from_affinity:
+        reasons.append(Reason(name=READERS_LIKE_YOU, weight=from_affinity))
+    if from_freshness:
+        reasons.append(Reason(name=FRESH, weight=from_freshness))
+    reasons.sort(key=_by_weight, reverse=True)
     return RecommendedItem(
-        article_id=article.article_id,
-        score=round(sum(share for _, share in shares), 4),
-        tags=article.tags,
-        reasons=reasons,
+        article_id=article.article_id, score=score, tags=article.tags, reasons=reasons
     )
+
+
+_by_weight = attrgetter("weight")

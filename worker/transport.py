@@ -12,7 +12,7 @@ Written against faust-streaming 0.15.3 (pinned in pyproject.toml), whose interna
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, cast
 
 from faust.serializers import codecs
@@ -172,9 +172,12 @@ class Consumer(driver.Consumer):
         self._epoch += 1
         self._chunks.clear()
 
-    def pending_chunks(self) -> Mapping[TP, int]:
-        """Count the chunks per partition that are handed out and not committed."""
-        return {tp: len(chunks) for tp, chunks in self._chunks.items() if chunks}
+    def has_unstored(self, topic: str) -> bool:
+        """Tell whether chunks of a topic are handed out and not stored yet."""
+        return any(
+            tp.topic == topic and not all(chunk.stored for chunk in chunks)
+            for tp, chunks in self._chunks.items()
+        )
 
 
 class Transport(driver.Transport):
