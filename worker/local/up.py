@@ -186,7 +186,7 @@ def contrasting_readers(reading_set: ReadingSet) -> tuple[Reader, Reader]:
     )
     readers = [reader for reader in reading_set.readers() if reader.user_id in clicks]
     test = [reader for reader in readers if reader.split == "test"] or readers
-    active = sorted(test, key=lambda reader: -clicks[reader.user_id])[: max(2, len(test) // 3)]
+    active = sorted(test, key=lambda reader: -clicks[reader.user_id])[: max(2, len(test) // 6)]
     pairs = [(a, b) for a in active[:100] for b in active[:100] if a is not b]
     if not pairs:
         raise FrontpageError(f"{reading_set.directory}: fewer than two readers with clicks")
