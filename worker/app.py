@@ -35,6 +35,8 @@ from worker.transport import CODEC, Chunk, Consumer
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
 
+METADATA_MAX_AGE_MS = 5_000
+
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
 
@@ -183,6 +185,9 @@ def _faust_app(settings: Settings) -> App:
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=settings.batch_size,
         consumer_auto_offset_reset="earliest",
+        # aiokafka does not ask for the new leader when a partition without a commit has moved:
+        # it goes on asking the old one until its metadata is this old (by default 5 minutes).
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_buffer_maxsize=settings.max_pending_chunks,
         # The rest keeps Faust out of the way of decision 3 of the design.
         stream_wait_empty=False,
