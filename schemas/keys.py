@@ -15,20 +15,11 @@ CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
-def hash_tag(identifier: str) -> str:
-    """Return the id as it stands between the braces.
-
-    >>> hash_tag("42"), hash_tag("a}b")
-    ('42', 'a%7Db')
-    """
-    return identifier.translate(_ESCAPES)
-
-
 def profile(user_id: str) -> str:
     """Name the JSON `Profile` of a reader.
 
-    >>> profile("42")
-    'profile:{42}'
+    >>> profile("42"), profile("a}b")
+    ('profile:{42}', 'profile:{a%7Db}')
     """
     return f"profile:{{{user_id.translate(_ESCAPES)}}}"
 

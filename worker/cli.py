@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 an error of frontpage's (`FrontpageError`), 2 wrong usage, 130 interrupted.
 """
 
-import json
 import sys
 from importlib.metadata import EntryPoint, entry_points
 
@@ -57,11 +56,6 @@ def main() -> None:
         click.echo(f"frontpage: {error}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def echo_json(document: object) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(document, ensure_ascii=False))
 
 
 if __name__ == "__main__":
