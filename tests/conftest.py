@@ -1,5 +1,6 @@
 """Fixtures that start real parts: Apache Kafka where there is one, Redis, a trained model."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,12 @@ import pytest
 from tests.kafka_broker import TestBroker, kafka_broker
 
 KAFKA_KIND = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, also where a shell ran pytest in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -153,3 +153,4 @@ def test_up_stays_until_it_is_told_and_then_all_goes(
     finally:
         if up.poll() is None:
             up.kill()
+            up.wait()

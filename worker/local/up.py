@@ -60,8 +60,10 @@ def up(data_dir: Path, dataset: Path | None, bundle: Path | None, stay: bool) ->
     """Start broker, Redis and worker on this machine, and replay a reading set through them."""
     data_dir = data_dir.resolve()
     started = time.monotonic()
-    # So that `kill` stops the servers in order, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # `kill` stops the servers in order, as Ctrl-C does, and Ctrl-C does so even where a shell has
+    # started this in the background, which ignores it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     dataset = dataset or _newsroom(data_dir)
     reading_set = ReadingSet(dataset)
     bundle = bundle or _trained(data_dir, dataset)
