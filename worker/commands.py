@@ -31,7 +31,7 @@ def worker() -> None:
     """
     # Told to stop while it still starts, a worker has nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Imported here: Faust and onnxruntime take half a second that no other command needs.
+    # Imported here: no other command needs Faust and onnxruntime, which take long to import.
     from worker.app import build_app, check_kafka, run_app
     from worker.model import load_model
 

@@ -20,7 +20,7 @@ from worker.redis_client import Client
 from worker.scripts import WRITE_READERS
 
 READERS_PER_CALL = 128
-"""Readers per script call: about a millisecond during which Redis serves nobody else."""
+"""Readers per script call: while it runs, Redis serves nobody else."""
 
 _SCRIPT_SHA = sha1(WRITE_READERS.encode(), usedforsecurity=False).hexdigest()
 _encoded_decoder = msgspec.msgpack.Decoder(EncodedArticle)

@@ -1,7 +1,7 @@
 """A Faust transport that delivers each fetched chunk of a partition as one message.
 
-One Faust event per click costs about 100 µs of framework; one per fetched chunk costs the same
-for a thousand clicks. Faust finds this transport by its URL scheme, `chunked://`, through the
+An event costs Faust the same whether it stands for one click or for a fetched chunk of
+thousands. Faust finds this transport by its URL scheme, `chunked://`, through the
 `faust.transports` entry point.
 
 Offsets are committed by our own account, not by Faust's acknowledgements: Faust acknowledges an
