@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from export.onnx_export import (
     export_reader_model,
     token_cases,
 )
+from export.options import TrainingOptions
 from export.prior import Prior
 from export.reference import READER_TOKENS, ReferenceModel
 from export.training import History, Schedule, Task, train
@@ -51,20 +51,6 @@ TWO_STAGE_SCHEDULE = Schedule(
 REFERENCE_SCHEDULE = Schedule(
     epochs=10, batch_readers=64, learning_rate=1e-3, optimizer="rmsprop", patience=3
 )
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What the user may choose."""
-
-    architecture: Literal["two-stage", "reference"] = "two-stage"
-    encoder: str = "conv1d"
-    epochs: int | None = None
-    seed: int = 0
-    loss_weights: str = ""
-    max_clicks: int = 64
-    article_tokens: int = 128
-    max_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

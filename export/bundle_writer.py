@@ -15,12 +15,12 @@ from export.architectures import (
     TWO_STAGE_SCHEDULE,
     Exported,
     Run,
-    TrainingOptions,
 )
 from export.bundle_model import BundleModel
 from export.data import ReaderData, load_reader_data
 from export.evaluation import evaluate_data
 from export.heads import REFERENCE_WEIGHTS, TWO_STAGE_WEIGHTS, parse_loss_weights
+from export.options import TrainingOptions
 from export.prior import prior_of
 from export.tag_affinity import learn_tag_affinity
 from export.tokenizer_training import train_tokenizer
@@ -54,7 +54,7 @@ def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise TrainingError(f"{name} must be above 0, not {value}")
-    data = load_reader_data(ReadingSet(dataset))
+    data = load_reader_data(ReadingSet(dataset), options.reads_tags)
     written: list[Manifest] = []
 
     def fill(directory: Path) -> None:
@@ -117,6 +117,7 @@ def _manifest(run: Run, exported: Exported, directory: Path) -> Manifest:
         article_tokens=options.article_tokens,
         row_width=exported.row_width,
         max_clicks=options.max_clicks,
+        reads_tags=options.reads_tags,
         reader_tokens=exported.reader_tokens,
         income_groups=run.data.income_groups,
         age_mean_years=run.prior.age_mean,

@@ -62,32 +62,37 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
     "--out", required=True, type=click.Path(path_type=Path), help="Where to write the bundle."
 )
 @click.option(
-    "--architecture",
-    type=click.Choice(["two-stage", "reference"]),
-    default="two-stage",
-    show_default=True,
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file of options, as in export/configs; options given here go before it.",
 )
-@click.option("--encoder", default="conv1d", show_default=True, help="Article encoder.")
+@click.option(
+    "--architecture", type=click.Choice(["two-stage", "reference"]), help="Default: two-stage."
+)
+@click.option("--encoder", help="Article encoder. Default: conv1d.")
+@click.option(
+    "--balance",
+    type=click.Choice(["fixed", "uncertainty", "gradient"]),
+    help="How the heads are kept in balance. Default: fixed.",
+)
+@click.option("--loss-weights", help="For example age=1,income=0.5,gender=2; 0 turns a head off.")
 @click.option("--epochs", type=int, help="At most so many passes over the readers.")
-@click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--loss-weights", default="", help="For example age=1,income=0.5,gender=2; 0 turns a head off."
-)
-@click.option(
-    "--max-clicks", default=64, show_default=True, help="The newest clicks an estimate is made of."
-)
-@click.option("--article-tokens", default=128, show_default=True, help="Longest article in tokens.")
+@click.option("--seed", type=int, help="Default: 0.")
+@click.option("--max-clicks", type=int, help="The newest clicks an estimate is made of.")
+@click.option("--article-tokens", type=int, help="Longest article in tokens.")
+@click.option("--reads-tags/--no-reads-tags", default=None, help="Let the encoder read tags.")
+@click.option("--int8/--no-int8", default=None, help="Export the encoder with 8-bit weights.")
 @click.option("--max-seconds", type=float, help="Time budget; stops early and keeps the best.")
 @_JSON
-def train(dataset: Path, out: Path, as_json: bool, **chosen: Any) -> None:
+def train(dataset: Path, out: Path, config: Path | None, as_json: bool, **chosen: Any) -> None:
     """Train a model on the reading set DATASET and export it as a bundle."""
     try:
-        from export.architectures import TrainingOptions
         from export.bundle_writer import train_bundle
+        from export.options import load_options
     except ModuleNotFoundError as error:
         raise _needs_training_extra(error) from error
 
-    manifest = train_bundle(dataset, out, TrainingOptions(**chosen))
+    manifest = train_bundle(dataset, out, load_options(config, **chosen))
     if as_json:
         click.echo(msgspec.json.encode(_Trained(str(out), manifest)))
         return

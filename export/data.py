@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, get_args
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import TrainingError
 from schemas.history import article_ref, pack_entry
-from schemas.reading_set import Reader, ReadingSet, Split
+from schemas.reading_set import Reader, ReadingSet, Split, split_of
 from schemas.timestamps import MAX_RFC3339_MS, to_ms
 from schemas.tokenizer import PAD_ID, article_text
 
@@ -23,7 +22,6 @@ MISSING = -1
 """Stands for a missing gender or income group; a missing age is NaN."""
 
 _OLDEST_YEARS = 120.0
-_TRAIN_SHARE, _VALID_SHARE = 0.7, 0.15
 _MS_PER_HOUR = 3_600_000.0
 
 
@@ -73,8 +71,10 @@ class ReaderData:
         }
 
 
-def load_reader_data(reading_set: ReadingSet) -> ReaderData:
+def load_reader_data(reading_set: ReadingSet, reads_tags: bool = True) -> ReaderData:
     """Read a reading set; drop duplicates and what cannot be used, and count what was dropped.
+
+    reads_tags: whether the texts start with the articles' tags.
 
     Raises:
         ReadingSetError: when a file is missing or a line is bad.
@@ -98,7 +98,10 @@ def load_reader_data(reading_set: ReadingSet) -> ReaderData:
         name=reading_set.info.name,
         licence=reading_set.info.licence,
         income_groups=groups,
-        texts=[article_text(article.title, article.body) for article in articles.values()],
+        texts=[
+            article_text(article.title, article.body, article.tags if reads_tags else None)
+            for article in articles.values()
+        ],
         tags=[list(dict.fromkeys(article.tags or ())) for article in articles.values()],
         user_ids=[reader.user_id for reader in kept],
         age=np.array([np.nan if r.age is None else r.age for r in kept], dtype=np.float64),
@@ -113,19 +116,6 @@ def load_reader_data(reading_set: ReadingSet) -> ReaderData:
 
 
 _GENDERS = {"female": 1, "male": 0, None: MISSING}
-
-
-def split_of(user_id: str) -> Split:
-    """Return the split of a reader that has none: the same for ever, 70 / 15 / 15.
-
-    >>> split_of("u1"), split_of("u1") == split_of("u1")
-    ('train', True)
-    """
-    digest = blake2b(user_id.encode(), digest_size=8, person=b"split").digest()
-    point = int.from_bytes(digest, "big") / 2**64
-    if point < _TRAIN_SHARE:
-        return "train"
-    return "valid" if point < _TRAIN_SHARE + _VALID_SHARE else "test"
 
 
 def reader_tokens(

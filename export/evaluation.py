@@ -24,7 +24,9 @@ def evaluate(bundle: Path, dataset: Path, split: Split = "test") -> dict[str, An
         TrainingError: when the split has no reader with labels and clicks, or the income groups
             are not the bundle's.
     """
-    return evaluate_data(BundleModel(bundle), load_reader_data(ReadingSet(dataset)), split)
+    model = BundleModel(bundle)
+    data = load_reader_data(ReadingSet(dataset), model.manifest.reads_tags)
+    return evaluate_data(model, data, split)
 
 
 def evaluate_data(model: BundleModel, data: ReaderData, split: Split) -> dict[str, Any]:

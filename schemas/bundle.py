@@ -76,6 +76,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept per article: D of a two-stage bundle, T of a reference bundle."""
     max_clicks: Annotated[int, msgspec.Meta(ge=1)]
     """The newest clicks an estimate is made from (N)."""
+    reads_tags: bool = False
+    """Whether the encoder reads an article's tags before its title (`article_text`)."""
     reader_tokens: int | None = None
     """Reference bundles: length of a reader's concatenated posts in tokens."""
     income_groups: list[str]

@@ -1,5 +1,6 @@
 """The subword tokenizer of a bundle: the same in training and in serving."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from schemas.errors import BundleError
 
 PAD_ID = 0
 UNKNOWN_ID = 1
+MOST_TAGS = 16
 
 
 class Tokenizer:
@@ -39,10 +41,16 @@ class Tokenizer:
         return ids
 
 
-def article_text(title: str | None, body: str | None) -> str:
-    r"""Return what the encoder reads of an article.
+def article_text(title: str | None, body: str | None, tags: Sequence[str] | None = None) -> str:
+    r"""Return what the encoder reads of an article: tags first, so that a long body cuts none.
+
+    Pass `tags` only to a model whose manifest says `reads_tags`; beyond the first `MOST_TAGS`
+    they are left out, which leaves room for the text.
 
     >>> article_text("Title", None), article_text("", "Body"), article_text("Title", "Body")
     ('Title', 'Body', 'Title\nBody')
+    >>> article_text("Title", "Body", ["economy", "local"])
+    'economy, local\nTitle\nBody'
     """
-    return "\n".join(part for part in (title, body) if part)
+    names = ", ".join((tags or ())[:MOST_TAGS])
+    return "\n".join(part for part in (names, title, body) if part)

@@ -91,7 +91,11 @@ class Articles:
     async def _encode(self, articles: list[Article]) -> list[EncodedArticle]:
         if not articles:
             return []
-        words = [article_text(article.title, article.body) for article in articles]
+        reads_tags = self._model.manifest.reads_tags
+        words = [
+            article_text(article.title, article.body, article.tags if reads_tags else None)
+            for article in articles
+        ]
         # Some milliseconds an article: in a thread, so that clicks go on meanwhile.
         rows = await asyncio.to_thread(self._model.encode, words)
         return [

@@ -13,7 +13,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from export.architectures import TrainingOptions
 from export.averaging import to_tensors
 from export.batches import TwoStageBatches
 from export.bundle_model import BundleModel
@@ -32,6 +31,7 @@ from export.onnx_export import (
     export_article_encoder,
     export_profile_head,
 )
+from export.options import TrainingOptions
 from export.prior import Prior
 from export.training import Schedule, Task
 from export.training import train as train_network

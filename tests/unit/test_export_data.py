@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from export.batches import TwoStageBatches, newest_clicks, sampled_clicks, shuffled
-from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens, split_of
+from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens
 from export.prior import prior_of
 from schemas.errors import TrainingError
-from schemas.reading_set import ReadingSet
+from schemas.reading_set import ReadingSet, split_of
 from tests.tiny_sets import write_reading_set
 
 ARTICLES = [{"article_id": name, "title": name, "body": f"text of {name}"} for name in "abc"]

@@ -1,0 +1,57 @@
+"""What may be chosen for a training: options with defaults, and the TOML files that hold them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from schemas.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the user may choose; a file of it is the recipe of a shipped model."""
+
+    architecture: Literal["two-stage", "reference"] = "two-stage"
+    encoder: str = "conv1d"
+    balance: Literal["fixed", "uncertainty", "gradient"] = "fixed"
+    """How the heads' losses are kept in balance; see `export.balance`."""
+    loss_weights: str = ""
+    """For example `age=1,income=0.5,gender=2`; 0 turns a head off."""
+    epochs: int | None = None
+    seed: int = 0
+    max_clicks: int = 64
+    """The newest clicks an estimate is made of."""
+    article_tokens: int = 128
+    """Longest article in tokens."""
+    reads_tags: bool = True
+    """Whether the encoder reads the articles' tags."""
+    int8: bool = False
+    """Whether the article encoder is exported with 8-bit weights."""
+    max_seconds: float | None = None
+    """Time budget; with one, the result depends on the machine's speed."""
+
+
+def load_options(path: Path | None, **changes: Any) -> TrainingOptions:
+    """Read options from a TOML file (none: the defaults), then apply `changes` that are not None.
+
+    Raises:
+        TrainingError: when the file cannot be read, or has an unknown name or a wrong type.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+        except OSError as error:
+            raise TrainingError(f"{path}: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise TrainingError(f"{path}: {error}") from error
+    known = TrainingOptions.__dataclass_fields__
+    if unknown := sorted(set(values) - set(known)):
+        raise TrainingError(f"{path}: no option {', '.join(unknown)}; there are {', '.join(known)}")
+    values |= {name: value for name, value in changes.items() if value is not None}
+    try:
+        return msgspec.convert(values, TrainingOptions)
+    except msgspec.ValidationError as error:
+        raise TrainingError(f"{path or 'options'}: {error}") from error
