@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 from torch import nn
 
+from export.encoders.bag import BagEncoder
 from export.encoders.conv1d import Conv1DEncoder
 from schemas.errors import TrainingError
 
-ENCODERS: dict[str, Callable[[int, int], nn.Module]] = {"conv1d": Conv1DEncoder}
+ENCODERS: dict[str, Callable[[int, int], nn.Module]] = {
+    "conv1d": Conv1DEncoder,
+    "bag": BagEncoder,
+}
 
 
 def build_encoder(name: str, vocabulary_size: int, width: int) -> nn.Module:
@@ -22,5 +26,5 @@ def build_encoder(name: str, vocabulary_size: int, width: int) -> nn.Module:
         TrainingError: when there is no encoder of that name.
     """
     if name not in ENCODERS:
-        raise TrainingError(f"no encoder {name!r}; there are: {', '.join(sorted(ENCODERS))}")
+        raise TrainingError(f"no encoder {name!r}; there are: {', '.join(ENCODERS)}")
     return ENCODERS[name](vocabulary_size, width)
