@@ -11,10 +11,14 @@ from torch import nn
 
 from export.encoders.bag import BagEncoder
 from export.encoders.conv1d import Conv1DEncoder
+from export.encoders.inception import InceptionEncoder
+from export.encoders.residual import ResidualEncoder
 from schemas.errors import TrainingError
 
 ENCODERS: dict[str, Callable[[int, int], nn.Module]] = {
     "conv1d": Conv1DEncoder,
+    "inception": InceptionEncoder,
+    "residual": ResidualEncoder,
     "bag": BagEncoder,
 }
 
