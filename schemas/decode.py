@@ -17,7 +17,7 @@ import msgspec
 
 from schemas.errors import InvalidMessageError
 from schemas.metarank import decode_metarank
-from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure
+from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure, ReaderLabel
 from schemas.timestamps import MAX_RFC3339_MS, to_ms
 
 MAX_AHEAD_MS = 24 * 3600 * 1000
@@ -30,6 +30,7 @@ MAX_TAG_CHARACTERS = 128
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
 _erasure_decoder = msgspec.json.Decoder(Erasure)
+_label_decoder = msgspec.json.Decoder(ReaderLabel)
 
 
 def decode_click(raw: bytes | None, now_ms: int) -> Click | Article | None:
@@ -80,6 +81,31 @@ def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     check_timestamp(to_ms(erasure.requested_at), now_ms)
     check_id(erasure.user_id)
     return erasure
+
+
+def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
+    """Decode a message of the reader-labels topic; of a withdrawn one, a record without labels.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    try:
+        user_id = key.decode() if key else ""
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("malformed", "the key is not UTF-8") from error
+    if not raw:
+        if not user_id:
+            raise InvalidMessageError("empty")
+        return ReaderLabel(user_id=user_id)
+    check_size(raw)
+    try:
+        label = _label_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, error) from error
+    if label.user_id != user_id:
+        raise InvalidMessageError("invalid", "the key is not the user_id")
+    check_id(user_id)
+    return label
 
 
 def check_size(raw: bytes | None) -> bytes:

@@ -6,7 +6,7 @@ schemas.json_schema`) and tested to be current.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -134,6 +134,21 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: Timestamp
 
 
+class ReaderLabel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader told of themselves in a form; the `reader-labels` topic (key: user_id).
+
+    A later message with the same key replaces the earlier one; one without a value, or without
+    any label, withdraws it. The key must be the user_id as it is, or nothing could be withdrawn.
+    """
+
+    user_id: Id
+    age: Annotated[float, msgspec.Meta(gt=0.0, le=120.0)] | None = None
+    """Age in years."""
+    gender: Literal["female", "male"] | None = None
+    income_group: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Counts from 0, lowest first."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Why a message was put aside; the headers of a message on the `dead-letters` topic.
 
@@ -188,5 +203,6 @@ WIRE_RECORDS = (
     Profile,
     Recommendation,
     Erasure,
+    ReaderLabel,
     DeadLetter,
 )

@@ -6,6 +6,7 @@ ARTICLES = "articles"
 CLICKS = "clicks"
 ERASURES = "erasures"
 PROFILES = "profiles"
+READER_LABELS = "reader-labels"
 RECOMMENDATIONS = "recommendations"
 DEAD_LETTERS = "dead-letters"
 
@@ -17,6 +18,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     clicks: str = CLICKS
     erasures: str = ERASURES
     profiles: str = PROFILES
+    reader_labels: str = READER_LABELS
     recommendations: str = RECOMMENDATIONS
     dead_letters: str = DEAD_LETTERS
 
@@ -26,5 +28,5 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
 
     def config(self, topic: str) -> dict[str, str]:
         """Return the broker's settings for a topic: the newest per key is kept, or everything."""
-        compacted = topic in (self.articles, self.profiles) and topic != self.clicks
-        return {"cleanup.policy": "compact"} if compacted else {}
+        compacted = topic in (self.articles, self.profiles, self.reader_labels)
+        return {"cleanup.policy": "compact"} if compacted and topic != self.clicks else {}

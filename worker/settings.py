@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_clicks: Name = "clicks"
     topic_erasures: Name = "erasures"
     topic_profiles: Name = "profiles"
+    topic_reader_labels: Name = "reader-labels"
     topic_recommendations: Name = "recommendations"
     topic_dead_letters: Name = "dead-letters"
 
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             clicks=self.topic_clicks,
             erasures=self.topic_erasures,
             profiles=self.topic_profiles,
+            reader_labels=self.topic_reader_labels,
             recommendations=self.topic_recommendations,
             dead_letters=self.topic_dead_letters,
         )
@@ -156,6 +158,6 @@ def _check(settings: Settings) -> None:
     if not settings.weight_tags + settings.weight_affinity + settings.weight_fresh > 0:
         raise SettingsError(f"{PREFIX}WEIGHT_TAGS: at least one weight must be above 0")
     topics = settings.topics
-    apart = [topics.erasures, topics.profiles, topics.recommendations, topics.dead_letters]
-    if len({topics.clicks, *apart}) <= len(apart) or topics.articles in apart:
+    apart = set(topics.all()) - {topics.clicks, topics.articles}
+    if len(apart) < len(topics.__struct_fields__) - 2:
         raise SettingsError(f"{PREFIX}TOPIC_…: only articles and clicks may share a topic")

@@ -13,9 +13,10 @@ from schemas.decode import (
     decode_article,
     decode_click,
     decode_erasure,
+    decode_reader_label,
 )
 from schemas.errors import InvalidMessageError
-from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure
+from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure, ReaderLabel
 from schemas.timestamps import to_ms
 from worker.intake import Decoder
 
@@ -207,3 +208,29 @@ def test_tags_are_cut() -> None:
     assert isinstance(article, Article) and article.tags is not None
     assert len(article.tags) == MAX_TAGS
     assert article.tags[0] == "x" * MAX_TAG_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "reason"),
+    [
+        (None, None, "empty"),
+        (b"\xff", b"{}", "malformed"),
+        (b"u", b"{", "malformed"),
+        (b"u", b" " * (MAX_MESSAGE_BYTES + 1), "oversized"),
+        (b"u", b'{"user_id":"v","age":30}', "invalid"),
+        (None, b'{"user_id":"u","age":30}', "invalid"),
+        (b"u", b'{"user_id":"u","age":0}', "invalid"),
+        (b"u", b'{"user_id":"u","age":121}', "invalid"),
+        (b"u", b'{"user_id":"u","gender":"f"}', "invalid"),
+        (b"u", b'{"user_id":"u","income_group":-1}', "invalid"),
+    ],
+)
+def test_a_bad_label_has_a_reason(key: bytes | None, raw: bytes | None, reason: str) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_reader_label(key, raw)
+    assert caught.value.reason == reason
+
+
+def test_a_label_without_a_value_is_withdrawn() -> None:
+    assert decode_reader_label(b"u", None) == ReaderLabel(user_id="u")
+    assert decode_reader_label(b"u", b'{"user_id":"u","age":30}').age == 30.0

@@ -44,6 +44,8 @@ def test_sasl_needs_a_user() -> None:
 def test_a_topic_is_not_both_read_and_written() -> None:
     with pytest.raises(SettingsError, match="FRONTPAGE_TOPIC_"):
         read_settings({"FRONTPAGE_TOPIC_PROFILES": "clicks"})
+    with pytest.raises(SettingsError, match="FRONTPAGE_TOPIC_"):
+        read_settings({"FRONTPAGE_TOPIC_READER_LABELS": "articles"})
 
 
 def test_both_kafka_clients_get_the_same_security() -> None:

@@ -1,0 +1,117 @@
+"""Read whole topics: from the beginning to the end they have now, and leave no trace."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from schemas.errors import SettingsError, UnavailableError
+from worker.kafka_security import librdkafka_config
+from worker.settings import PREFIX, Settings
+
+SILENCE_S = 60.0
+"""How long the brokers may say nothing before the reading is given up."""
+
+_FETCH = 1000
+_POLL_S = 0.05  # a fetch of fewer messages takes this long: the wait at the end of a partition
+_QUEUED_KB = 32_768
+
+
+class TopicReader:
+    """Read topics partition by partition, so that the same topics give the same order.
+
+    Assigns partitions by hand: it joins no consumer group and commits nothing.
+
+    Raises:
+        SettingsError: when librdkafka refuses a setting, such as an unusable certificate.
+    """
+
+    def __init__(self, settings: Settings, silence_s: float = SILENCE_S) -> None:
+        config = {
+            **librdkafka_config(settings),
+            "group.id": f"{settings.app_id}-snapshot",  # librdkafka wants a name, used or not
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",  # where retention deletes what is being read
+            "fetch.wait.max.ms": 10,  # a broker that waits for messages holds up the next partition
+            "queued.max.messages.kbytes": _QUEUED_KB,
+        }
+        self._silence_s = silence_s
+        try:
+            self._consumer = Consumer(config)
+        except KafkaException as error:
+            raise SettingsError(f"{PREFIX}KAFKA_…: {error.args[0].str()}") from error
+
+    def find(self, topics: Iterable[str]) -> dict[str, list[int]]:
+        """Return each topic's partitions.
+
+        Raises:
+            UnavailableError: when the brokers do not answer or a topic does not exist.
+        """
+        try:
+            known = self._consumer.list_topics(timeout=min(10.0, self._silence_s)).topics
+        except KafkaException as error:
+            raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
+        missing = [name for name in topics if name not in known or not known[name].partitions]
+        if missing:
+            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+        return {name: sorted(known[name].partitions) for name in topics}
+
+    def read(self, topic: str, partitions: Iterable[int]) -> Iterator[Message]:
+        """Yield every message, partition by partition, in the order of the offsets.
+
+        A partition ends where it ended when its first message was fetched: a stream that goes on
+        does not keep the reading from ending.
+
+        Raises:
+            UnavailableError: when the brokers refuse, or say nothing for too long.
+        """
+        for partition in partitions:
+            yield from self._partition(TopicPartition(topic, partition, OFFSET_BEGINNING))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _partition(self, place: TopicPartition) -> Iterator[Message]:
+        end = None
+        for message in self._messages(place):
+            if end is None:
+                # From the fetch, not asked for: the embedded broker answers wrongly when asked.
+                _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            offset = message.offset()
+            assert offset is not None
+            if offset < end:
+                yield message
+            # Compaction and transactions leave holes: the last offsets need not have a message.
+            if offset + 1 >= end:
+                return
+
+    def _messages(self, place: TopicPartition) -> Iterator[Message]:
+        try:
+            self._consumer.assign([place])
+            heard = time.monotonic()
+            while time.monotonic() - heard < self._silence_s:
+                for message in self._consumer.consume(_FETCH, _POLL_S):
+                    error = message.error()
+                    if error is None:
+                        yield message
+                        heard = time.monotonic()
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        return
+                    elif not error.retriable():
+                        raise UnavailableError(f"Kafka, topic {place.topic}: {error.str()}")
+        except KafkaException as error:
+            raise UnavailableError(f"Kafka, topic {place.topic}: {error}") from error
+        raise UnavailableError(
+            f"Kafka, topic {place.topic}, partition {place.partition}: "
+            f"nothing for {self._silence_s:.0f} s"
+        )
