@@ -5,9 +5,9 @@ label in the batch, or with weight 0, takes no part.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,36 +27,12 @@ _SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -4.0, 9.0  # weights between 55 
 _SMALLEST_NORM = 1e-3  # of the largest; a head whose gradient is 0 must not weigh infinitely
 
 
-class Balance(Protocol):
-    """Weigh the heads of one batch against each other."""
+class Balance(nn.Module):
+    """Add up the mean losses times weights that never change; the base of the other balances.
 
-    def join(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimizer learn what this balance learns, if anything."""
-        ...
-
-    def watch(self, model: nn.Module) -> Any:
-        """Return the context in which the model must be run, for what `combine` needs of it."""
-        ...
-
-    def combine(self, losses: Losses) -> Tensor:
-        """Return the scalar to back-propagate."""
-        ...
-
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each head now; of a gradient balance the mean since last asked."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must keep."""
-        ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take up from a checkpoint."""
-        ...
-
-
-class FixedBalance(nn.Module):
-    """Add up the mean losses times weights that never change."""
+    Each step: run the model under `watch`, `combine` the losses, back-propagate. What a balance
+    learns is in its parameters, which `join` hands to the optimizer.
+    """
 
     def __init__(self, fixed: LossWeights) -> None:
         super().__init__()
@@ -83,7 +59,7 @@ class FixedBalance(nn.Module):
         return [head for head, (_, count) in losses.items() if count and self.fixed.of(head)]
 
 
-class UncertaintyBalance(FixedBalance):
+class UncertaintyBalance(Balance):
     """Learn a variance per head: the sum of exp(-s) · loss + s / 2, with s = log variance.
 
     A head whose loss stays large gets less weight; s / 2 keeps all weights from falling to 0. It
@@ -134,7 +110,7 @@ class UncertaintyBalance(FixedBalance):
         return self.log_variance
 
 
-class GradientBalance(FixedBalance):
+class GradientBalance(Balance):
     """Give each head a like share of the shared gradient, and let none be worked against.
 
     Each head's gradient with respect to the shared representation is scaled to the same length
@@ -201,8 +177,8 @@ class GradientBalance(FixedBalance):
         return dict(zip(means, (accord * length / norms).tolist(), strict=True))
 
 
-_BALANCES: dict[str, type[FixedBalance]] = {
-    "fixed": FixedBalance,
+_BALANCES: dict[str, type[Balance]] = {
+    "fixed": Balance,
     "uncertainty": UncertaintyBalance,
     "gradient": GradientBalance,
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.balance import (
-    FixedBalance,
+    Balance,
     GradientBalance,
     Losses,
     UncertaintyBalance,
@@ -47,9 +47,9 @@ def gradients_of(toy: Toy) -> Tensor:
     return torch.stack(rows)  # (3, 2)
 
 
-def step_of(balance: GradientBalance | FixedBalance, toy: Toy, losses: Losses) -> Tensor:
+def step_of(balance: Balance, toy: Toy, losses: Losses) -> Tensor:
     toy.point.grad = None
-    balance.combine(losses).backward()  # type: ignore[no-untyped-call]
+    balance.combine(losses).backward()
     assert toy.point.grad is not None
     return toy.point.grad
 
@@ -61,7 +61,7 @@ def test_fixed_weights_are_the_weighted_loss() -> None:
         "income": (torch.tensor(0.0), 0),
         "gender": (torch.tensor(1.4), 2),
     }
-    together = FixedBalance(weights).combine(losses)
+    together = Balance(weights).combine(losses)
     assert together.item() == weighted_loss(losses, weights).item()
     assert together.item() == pytest.approx(0.25 * 30.0 + 10.0 * 0.7)
 
@@ -74,7 +74,7 @@ def learned(values: dict[str, float], weights: LossWeights, steps: int = 2_000) 
     for _ in range(steps):
         optimizer.zero_grad()
         losses = {head: (torch.tensor(8.0 * value), 8) for head, value in values.items()}
-        balance.combine(losses).backward()  # type: ignore[no-untyped-call]
+        balance.combine(losses).backward()
         optimizer.step()
     return balance.weights()
 
@@ -100,7 +100,7 @@ def test_a_density_above_one_does_not_grow_its_weight_without_bound() -> None:
 def test_a_head_without_labels_keeps_its_learned_weight() -> None:
     balance = UncertaintyBalance(EQUAL)
     losses = {head: (torch.tensor(4.0 * (head != "age")), 4 * (head != "age")) for head in HEADS}
-    balance.combine(losses).backward()  # type: ignore[no-untyped-call]
+    balance.combine(losses).backward()
     assert balance.log_variance.grad is not None
     assert balance.log_variance.grad[HEADS.index("age")] == 0.0
     assert balance.log_variance.grad[HEADS.index("gender")] != 0.0
@@ -110,7 +110,7 @@ def test_the_gradient_step_worsens_no_head() -> None:
     toy, balance = Toy(), GradientBalance(EQUAL)
     gradients = gradients_of(toy)
     assert float(gradients[0] @ gradients[1]) < 0.0, "the toy heads must be in conflict"
-    assert (gradients @ step_of(FixedBalance(EQUAL), toy, toy(TARGETS, SCALES))).min() < 0.0
+    assert (gradients @ step_of(Balance(EQUAL), toy, toy(TARGETS, SCALES))).min() < 0.0
     with balance.watch(toy):
         losses = toy(TARGETS, SCALES)
     step = step_of(balance, toy, losses)
@@ -145,7 +145,7 @@ def test_a_head_that_is_off_or_without_labels_moves_nothing(name: str) -> None:
     with balance.watch(toy):
         losses = toy(TARGETS, SCALES)
     losses["income"] = (losses["income"][0] * 0.0, 0)
-    balance.combine(losses).backward()  # type: ignore[no-untyped-call]
+    balance.combine(losses).backward()
     assert toy.point.grad is not None
     # Only gender is left: the step goes straight to its target.
     toward = toy.point.grad / toy.point.grad.norm()
@@ -184,7 +184,7 @@ def test_squared_years_train_the_reference_network(name: str) -> None:
             {head: float(total.detach()) / count for head, (total, count) in losses.items()}
         )
         optimizer.zero_grad()
-        balance.combine(losses).backward()  # type: ignore[no-untyped-call]
+        balance.combine(losses).backward()
         optimizer.step()
     assert all(np.isfinite(list(each.values())).all() for each in seen)
     assert min(each["age"] for each in seen) < seen[0]["age"]
