@@ -114,13 +114,36 @@ def train(dataset: Path, out: Path, config: Path | None, as_json: bool, **chosen
 @click.option(
     "--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True
 )
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Train a bag of words on the set's training readers and measure it beside the model.",
+)
+@click.option(
+    "--card",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the model card with its plots to DIR/card.",
+    metavar="DIR",
+)
 @_JSON
-def evaluate(bundle: Path, dataset: Path, split: str, as_json: bool) -> None:
-    """Measure BUNDLE on a split of the reading set DATASET, beside a constant."""
+def evaluate(
+    bundle: Path, dataset: Path, split: str, baseline: bool, card: Path | None, as_json: bool
+) -> None:
+    """Measure BUNDLE on a split of the reading set DATASET, beside a baseline and a constant."""
     from export.evaluation import as_table
     from export.evaluation import evaluate as measure
+    from schemas.bundle import MANIFEST_FILE, load_manifest
 
-    result = measure(bundle, dataset, cast(Literal["train", "valid", "test"], split))
+    if card is not None and (card / MANIFEST_FILE).exists():
+        raise click.UsageError(f"--card: {card} is a bundle, whose own card is from its training")
+    chosen = cast(Literal["train", "valid", "test"], split)
+    result = measure(bundle, dataset, chosen, with_baseline=baseline)
+    if card is not None:
+        from export.card import write_card
+
+        written = write_card(card, result, load_manifest(bundle))
+        click.echo(f"model card: {written}", err=True)
     click.echo(msgspec.json.encode(result) if as_json else as_table(result))
 
 

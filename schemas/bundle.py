@@ -8,6 +8,7 @@
 | `reader_model.onnx` | reference: token ids of a reader's concatenated posts → estimates |
 | `tokenizer.model` | SentencePiece model |
 | `tag_affinity.json` | which tags each age band, income group and gender likes |
+| `card/` | the model card with its plots; for people, and no part of the model's version |
 
 Graph inputs and outputs have fixed names, listed here; batch axes are dynamic.
 """
@@ -26,6 +27,7 @@ from schemas.errors import BundleError
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.model"
 TAG_AFFINITY_FILE = "tag_affinity.json"
+CARD_DIRECTORY = "card"
 FORMAT_VERSION = 1
 
 ARTICLE_ENCODER = "article_encoder"
@@ -62,7 +64,8 @@ class FileSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle holds and how it came about.
 
-    `model_version` is derived from the checksums: the same files have the same version.
+    `model_version` is derived from the checksums: the same files have the same version, with or
+    without a card.
     """
 
     architecture: Literal["two-stage", "reference"]
@@ -117,21 +120,27 @@ def sha256_of(path: Path) -> str:
 
 
 def version_of(files: dict[str, FileSpec]) -> str:
-    """Derive the model version from the checksums of its files.
+    """Derive the model version from the checksums of its files, but not of its card.
 
     >>> version_of({"a": FileSpec(size=0, sha256="0" * 64)})
     'ee3d6fbd757f'
     """
-    lines = "".join(f"{name} {spec.sha256}\n" for name, spec in sorted(files.items()))
+    lines = "".join(
+        f"{name} {spec.sha256}\n"
+        for name, spec in sorted(files.items())
+        if not name.startswith(f"{CARD_DIRECTORY}/")
+    )
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def describe_files(directory: Path) -> dict[str, FileSpec]:
-    """Return size and checksum of every file of a bundle but its manifest."""
+    """Return size and checksum of every file of a bundle, its card's too, but its manifest."""
     return {
-        path.name: FileSpec(size=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(directory.iterdir())
-        if path.name != MANIFEST_FILE
+        path.relative_to(directory).as_posix(): FileSpec(
+            size=path.stat().st_size, sha256=sha256_of(path)
+        )
+        for path in sorted([*directory.iterdir(), *(directory / CARD_DIRECTORY).glob("*")])
+        if path.name != MANIFEST_FILE and path.is_file()
     }
 
 
@@ -159,15 +168,19 @@ def load_manifest(bundle: Path) -> Manifest:
         {ARTICLE_ENCODER, PROFILE_HEAD} if manifest.architecture == "two-stage" else {READER_MODEL}
     )
     listed = {graph.file for graph in manifest.graphs.values()} | {TOKENIZER_FILE}
-    if set(manifest.graphs) != wanted or not listed <= set(manifest.files):
+    # What is served must count for the version: no graph hides in the card's directory.
+    served = {name for name in manifest.files if Path(name).name == name}
+    if set(manifest.graphs) != wanted or not listed <= served:
         raise BundleError(f"{path}: graphs do not fit the architecture {manifest.architecture}")
     return manifest
 
 
 def _verify(bundle: Path, name: str, spec: FileSpec) -> None:
     path = bundle / name
-    # A name from the manifest must stay a plain file of the bundle.
-    if Path(name).name != name or path.is_symlink() or not path.is_file():
+    # A name from the manifest must stay a plain file of the bundle or of its card.
+    plain = name.removeprefix(f"{CARD_DIRECTORY}/")
+    links = path.is_symlink() or (bundle / CARD_DIRECTORY).is_symlink()
+    if Path(plain).name != plain or links or not path.is_file():
         raise BundleError(f"{path}: not a file of the bundle")
     if path.stat().st_size != spec.size or sha256_of(path) != spec.sha256:
         raise BundleError(f"{path}: content differs from the manifest's checksum")
