@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchjd.aggregation import UPGradWeighting
 from torchjd.linalg import PSDMatrix
 
+from export.distributed import all_reduced
 from export.dual_cone import SmallProjector
 from export.heads import HEADS, LossWeights, weighted_loss
 from export.reference import ReferenceModel
@@ -203,7 +204,7 @@ def _shared_layer(model: nn.Module) -> nn.Module | None:
 
 
 def _gramian(means: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
-    """Return the inner products (m, m) float64 of the losses' gradients with `shared`."""
+    """Return the inner products (m, m) float64 of the losses' gradients by `shared`."""
     rows = []
     for mean in means:
         # A head need not reach every parameter; where it does not, its gradient is 0.
@@ -212,4 +213,5 @@ def _gramian(means: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
         )
         rows.append(torch.cat([grad.flatten() for grad in grads]).float())
     jacobian = torch.stack(rows)
-    return (jacobian @ jacobian.T).double().cpu()
+    # Each process holds the representation of its own readers.
+    return all_reduced(jacobian @ jacobian.T).double().cpu()
