@@ -1,0 +1,1 @@
+"""Benchmarks: plain scripts that print what they measured; no test runs them."""
