@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from export.averaging import MovingAverage, to_tensors, with_exact_statistics
+from export.balance import Balance, build_balance
 from export.batches import Batcher, Inputs, shuffled
 from export.data import Ints, ReaderData
-from export.heads import HEADS, HeadOutputs, Labels, LossWeights, masked_losses, weighted_loss
+from export.heads import HEADS, HeadOutputs, Labels, LossWeights, masked_losses
 from export.prior import Prior
 from schemas.errors import TrainingError
 
@@ -64,6 +65,7 @@ class Task:
     prior: Prior
     weights: LossWeights
     age_loss: Literal["likelihood", "squared"]
+    balance: Literal["fixed", "uncertainty", "gradient"] = "fixed"
 
     def labels(self, readers: Ints, device: torch.device) -> Labels:
         """Return the labels of some readers; age standardised unless its loss is in years."""
@@ -100,6 +102,8 @@ def _train(
     started = time.monotonic()
     rng = np.random.default_rng(schedule.seed)
     optimizer = _optimizer(model, schedule)
+    balance = build_balance(task.balance, task.weights).to(next(model.parameters()).device)
+    balance.join(optimizer)
     pace = _pace(optimizer, schedule, len(train_readers))
     average = MovingAverage(model, schedule.averaging)
     history, best, best_state = History(), np.inf, copy.deepcopy(model.state_dict())
@@ -109,7 +113,8 @@ def _train(
         totals = _Totals()
         model.train()
         for readers in shuffled(train_readers, schedule.batch_readers, rng):
-            losses = _step(model, task, task.batches.sample(readers, rng), readers, optimizer)
+            inputs = task.batches.sample(readers, rng)
+            losses = _step(model, task, inputs, readers, optimizer, balance)
             average.update(model)
             pace.step()
             totals.add(losses)
@@ -117,6 +122,8 @@ def _train(
                 out_of_time = True
                 break
         entry: dict[str, Any] = {"epoch": epoch, "train": totals.means()}
+        if task.balance != "fixed":
+            entry["balance"] = balance.weights()
         candidate = average.state(model)
         candidate = with_exact_statistics(
             model, candidate, _statistics_inputs(task, train_readers, schedule)
@@ -148,12 +155,14 @@ def _step(
     inputs: Inputs,
     readers: Ints,
     optimizer: torch.optim.Optimizer,
+    balance: Balance,
 ) -> dict[str, tuple[Tensor, int]]:
     device = next(model.parameters()).device
-    outputs: HeadOutputs = model(*to_tensors(inputs, device))
+    with balance.watch(model):
+        outputs: HeadOutputs = model(*to_tensors(inputs, device))
     losses = masked_losses(outputs, task.labels(readers, device), task.age_loss)
     optimizer.zero_grad(set_to_none=True)
-    weighted_loss(losses, task.weights).backward()  # type: ignore[no-untyped-call]
+    balance.combine(losses).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
     optimizer.step()
     return losses
