@@ -17,7 +17,7 @@ from export.architectures import (
     Run,
 )
 from export.bundle_model import BundleModel
-from export.data import ReaderData, load_reader_data
+from export.data import ReaderData, article_tokens, load_reader_data
 from export.evaluation import evaluate_data
 from export.heads import REFERENCE_WEIGHTS, TWO_STAGE_WEIGHTS, parse_loss_weights
 from export.options import TrainingOptions
@@ -80,7 +80,7 @@ def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest
 def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: float) -> Run:
     train_tokenizer(data.texts, path, options.seed)
     tokenizer = Tokenizer(path)
-    tokens = tokenizer.encode(data.texts, options.article_tokens)
+    tokens = article_tokens(data, tokenizer, options.article_tokens)
     two_stage = options.architecture == "two-stage"
     schedule = TWO_STAGE_SCHEDULE if two_stage else REFERENCE_SCHEDULE
     budget = options.max_seconds

@@ -1,28 +1,33 @@
 """A reading set as arrays: texts, click lists in time order, labels with their holes, splits."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import TrainingError
-from schemas.history import article_ref, pack_entry
-from schemas.reading_set import Reader, ReadingSet, Split, split_of
-from schemas.timestamps import MAX_RFC3339_MS, to_ms
-from schemas.tokenizer import PAD_ID, article_text
+from export.article_files import open_articles, write_tokens
+from export.click_shards import READERS_PER_SHARD
+from export.data_files import array_directory, scratch_directory
+from export.disk_arrays import Floats, Ints, load_array, new_array
+from export.distributed import barrier, is_main
+from export.ingest import FACTS_FILE, MISSING, SPLITS, Facts, write_arrays
+from schemas.reading_set import ReadingSet, Split
+from schemas.tokenizer import PAD_ID, Tokenizer
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-SPLITS: tuple[Split, ...] = get_args(Split)
-MISSING = -1
-"""Stands for a missing gender or income group; a missing age is NaN."""
-
-_OLDEST_YEARS = 120.0
-_MS_PER_HOUR = 3_600_000.0
+__all__ = [
+    "MISSING",
+    "SPLITS",
+    "Floats",
+    "Ints",
+    "ReaderData",
+    "article_tokens",
+    "load_reader_data",
+    "reader_tokens",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +41,8 @@ class ReaderData:
     name: str
     licence: str | None
     income_groups: list[str]
-    texts: list[str]  # A
-    tags: list[list[str]]  # A
+    texts: Sequence[str]  # A
+    tags: Sequence[list[str]]  # A
     user_ids: list[str]  # R
     age: Floats  # (R,) years, NaN where missing
     income: Ints  # (R,) group, `MISSING` where missing
@@ -47,6 +52,8 @@ class ReaderData:
     clicks: Ints  # (C,) article index
     hours: Floats  # (C,) hours since 1970
     dropped: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+    """Checksum of all that a training reads."""
 
     def readers_of(self, split: Split) -> Ints:
         """Return the indices of the readers of a split."""
@@ -71,51 +78,62 @@ class ReaderData:
         }
 
 
-def load_reader_data(reading_set: ReadingSet, reads_tags: bool = True) -> ReaderData:
+def load_reader_data(
+    reading_set: ReadingSet,
+    reads_tags: bool = True,
+    cache: Path | None = None,
+    readers_per_shard: int = READERS_PER_SHARD,
+) -> ReaderData:
     """Read a reading set; drop duplicates and what cannot be used, and count what was dropped.
 
-    reads_tags: whether the texts start with the articles' tags.
+    Texts and clicks are on disk and read when touched, so the set may be larger than memory.
+
+    reads_tags: whether the texts start with the articles' tags. cache: where to keep the arrays
+    for the next training; by default they last as long as what is returned.
 
     Raises:
         ReadingSetError: when a file is missing or a line is bad.
         TrainingError: when no reader has both a label and a click on a known article.
     """
-    dropped: Counter[str] = Counter()
-    articles = {article.article_id: article for article in reading_set.articles()}
-    index = {article_id: number for number, article_id in enumerate(articles)}
-    groups = reading_set.income_labels
-    readers = _labelled(reading_set.readers(), len(groups), dropped)
-    histories = _histories(reading_set, set(readers), index, dropped)
-    kept = [reader for user_id, reader in readers.items() if user_id in histories]
-    dropped["labelled readers without clicks"] = len(readers) - len(kept)
-    if not kept:
-        raise TrainingError(
-            f"{reading_set.directory}: no reader has both a label and a click on a known article"
+
+    def write(directory: Path) -> None:
+        write_arrays(reading_set, directory, reads_tags, readers_per_shard)
+
+    with array_directory(reading_set, reads_tags, cache, write) as directory:
+        facts = msgspec.json.decode((directory / FACTS_FILE).read_bytes(), type=Facts)
+        texts, tags = open_articles(directory)
+        columns = {
+            name: load_array(directory / f"{name}.npy", np.int64)
+            for name in ("income", "gender", "split", "offsets", "clicks")
+        }
+        return ReaderData(
+            name=reading_set.info.name,
+            licence=reading_set.info.licence,
+            income_groups=reading_set.income_labels,
+            texts=texts,
+            tags=tags,
+            user_ids=facts.user_ids,
+            age=load_array(directory / "age.npy", np.float64),
+            hours=load_array(directory / "hours.npy", np.float64),
+            dropped=facts.dropped,
+            fingerprint=facts.fingerprint,
+            **columns,
         )
-    lists = [histories[reader.user_id] for reader in kept]
-    flat = [click for clicks in lists for click in clicks]
-    return ReaderData(
-        name=reading_set.info.name,
-        licence=reading_set.info.licence,
-        income_groups=groups,
-        texts=[
-            article_text(article.title, article.body, article.tags if reads_tags else None)
-            for article in articles.values()
-        ],
-        tags=[list(dict.fromkeys(article.tags or ())) for article in articles.values()],
-        user_ids=[reader.user_id for reader in kept],
-        age=np.array([np.nan if r.age is None else r.age for r in kept], dtype=np.float64),
-        income=np.array([MISSING if r.income_group is None else r.income_group for r in kept]),
-        gender=np.array([_GENDERS[r.gender] for r in kept]),
-        split=np.array([SPLITS.index(r.split or split_of(r.user_id)) for r in kept]),
-        offsets=np.concatenate([[0], np.cumsum([len(clicks) for clicks in lists])]),
-        clicks=np.array([article for _, article in flat], dtype=np.int64),
-        hours=np.array([ms / _MS_PER_HOUR for ms, _ in flat]),
-        dropped={reason: count for reason, count in sorted(dropped.items()) if count},
-    )
 
 
-_GENDERS = {"female": 1, "male": 0, None: MISSING}
+def article_tokens(data: ReaderData, tokenizer: Tokenizer, num_tokens: int) -> NDArray[np.int32]:
+    """Return the token ids of every article, (A, num_tokens) int32, on disk and read when touched.
+
+    Several processes share what the first of them writes.
+    """
+    with scratch_directory() as directory:
+        path = directory / "tokens.npy"
+        if is_main():
+            write_tokens(
+                tokenizer, data.texts, new_array(path, (len(data.texts), num_tokens), np.int32)
+            )
+        barrier()
+        return load_array(path, np.int32)
 
 
 def reader_tokens(
@@ -138,64 +156,3 @@ def reader_tokens(
         if filled == num_tokens:
             break
     return row
-
-
-def _labelled(
-    readers: Iterable[Reader], num_groups: int, dropped: Counter[str]
-) -> dict[str, Reader]:
-    """Keep the readers with a usable label, the last record of each."""
-    kept: dict[str, Reader] = {}
-    for reader in readers:
-        age, income = reader.age, reader.income_group
-        # Written so that NaN fails the comparison too.
-        if age is not None and not 0.0 < age <= _OLDEST_YEARS:
-            dropped["ages that are not human"] += 1
-            age = None
-        if income is not None and not 0 <= income < num_groups:
-            dropped["income groups out of range"] += 1
-            income = None
-        if reader.user_id in kept:
-            dropped["repeated readers"] += 1
-            del kept[reader.user_id]
-        if age is None and income is None and reader.gender is None:
-            dropped["readers without a label"] += 1
-            continue
-        kept[reader.user_id] = Reader(
-            user_id=reader.user_id,
-            age=age,
-            gender=reader.gender,
-            income_group=income,
-            split=reader.split,
-        )
-    return kept
-
-
-def _histories(
-    reading_set: ReadingSet, user_ids: set[str], index: dict[str, int], dropped: Counter[str]
-) -> dict[str, list[tuple[int, int]]]:
-    """Return (milliseconds, article index) of each reader's distinct clicks, oldest first."""
-    refs = {article_id: article_ref(article_id) for article_id in index}
-    # Keyed and ordered by the packed entry, so that the order is the worker's to the last tie.
-    entries: dict[str, dict[bytes, tuple[int, int]]] = {}
-    for click in reading_set.clicks():
-        ref = refs.get(click.article_id)
-        if not click.consent:
-            dropped["clicks without consent"] += 1
-        elif ref is None:
-            dropped["clicks on unknown articles"] += 1
-        elif click.user_id not in user_ids:
-            dropped["clicks of readers without a label"] += 1
-        else:
-            when = to_ms(click.timestamp)
-            if not 0 <= when <= MAX_RFC3339_MS:
-                dropped["clicks outside the years 1970-9999"] += 1
-                continue
-            entry = pack_entry(when, click.event_id, ref)
-            history = entries.setdefault(click.user_id, {})
-            if entry in history:
-                dropped["repeated clicks"] += 1
-            history[entry] = (when, index[click.article_id])
-    return {
-        user_id: [history[entry] for entry in sorted(history)]
-        for user_id, history in entries.items()
-    }

@@ -1,31 +1,44 @@
 """Several training processes as one: who this one is, sums over all of them, and the launch.
 
 `torchrun` sets `RANK`, `WORLD_SIZE` and `LOCAL_RANK`; without them there is one process, and
-everything here does nothing.
+everything here does nothing. Importing this loads no torch: evaluation does without.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def is_distributed() -> bool:
     """Tell whether this process is one of several that are connected."""
-    return dist.is_available() and dist.is_initialized()
+    # Whoever connected the processes has loaded the module.
+    dist = sys.modules.get("torch.distributed")
+    return dist is not None and dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
     """Return the number of this process, from 0."""
-    return dist.get_rank() if is_distributed() else 0
+    if not is_distributed():
+        return 0
+    import torch.distributed as dist
+
+    return dist.get_rank()
 
 
 def world_size() -> int:
     """Return the number of processes."""
-    return dist.get_world_size() if is_distributed() else 1
+    if not is_distributed():
+        return 1
+    import torch.distributed as dist
+
+    return dist.get_world_size()
 
 
 def is_main() -> bool:
@@ -33,33 +46,58 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def all_reduced(tensor: Tensor) -> Tensor:
+def all_reduced(tensor: "Tensor") -> "Tensor":
     """Return the sum of `tensor` over the processes; gradients flow back to each of them.
 
     Alone it returns `tensor` itself. Every process must call it, with the same shape.
     """
     if not is_distributed():
         return tensor
-    total: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
+    from export.process_sum import ProcessSum
+
+    total: Tensor = ProcessSum.apply(tensor)  # type: ignore[no-untyped-call]
     return total
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over processes, whose gradient is the sum of the processes' gradients."""
+def barrier() -> None:
+    """Wait until every process is here."""
+    if is_distributed():
+        import torch
+        import torch.distributed as dist
 
-    @staticmethod
-    def forward(ctx: object, tensor: Tensor) -> Tensor:
-        del ctx
-        total = tensor.detach().clone()
-        dist.all_reduce(total)
-        return total
+        dist.all_reduce(torch.zeros(1, device=exchange_device()))
 
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        del ctx
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+
+def path_from_main(path: Path | None) -> Path:
+    """Return the path that the main process gives; the others give None."""
+    return Path(bytes_from_main(str(path).encode()).decode())
+
+
+def bytes_from_main(raw: bytes) -> bytes:
+    """Return the bytes that the main process gives; what the others give does not matter."""
+    if not is_distributed():
+        return raw
+    import torch
+    import torch.distributed as dist
+
+    where = exchange_device()
+    size = torch.tensor([len(raw)], device=where)
+    dist.broadcast(size, 0)
+    buffer = torch.zeros(int(size), dtype=torch.uint8, device=where)
+    if is_main():
+        buffer = torch.tensor(list(raw), dtype=torch.uint8, device=where)
+    dist.broadcast(buffer, 0)
+    return buffer.cpu().numpy().tobytes()
+
+
+def exchange_device() -> "torch.device":
+    """Return the device on which the processes exchange tensors."""
+    import torch
+    import torch.distributed as dist
+
+    if is_distributed() and dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 @contextmanager
@@ -71,9 +109,12 @@ def processes() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or is_distributed():
         yield
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if uses_gpu := torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
-        torch.cuda.set_device(local)
+    import torch
+    import torch.distributed as dist
+
+    uses_gpu = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if uses_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if uses_gpu else "gloo")
     try:
         yield

@@ -36,7 +36,9 @@ def learn_tag_affinity(data: ReaderData, max_clicks: int, max_tags: int = MAX_TA
     )
 
 
-def _frequent_tags(article_tags: list[list[str]], clicked: list[Ints], max_tags: int) -> list[str]:
+def _frequent_tags(
+    article_tags: Sequence[list[str]], clicked: list[Ints], max_tags: int
+) -> list[str]:
     """Return the tags with the most clicks, most first, ties by name."""
     totals: dict[str, int] = {}
     flat = np.concatenate(clicked) if clicked else np.zeros(0, dtype=np.int64)
@@ -46,7 +48,7 @@ def _frequent_tags(article_tags: list[list[str]], clicked: list[Ints], max_tags:
     return sorted(totals, key=lambda tag: (-totals[tag], tag))[:max_tags]
 
 
-def _tag_counts(article_tags: list[list[str]], clicked: list[Ints], tags: list[str]) -> Floats:
+def _tag_counts(article_tags: Sequence[list[str]], clicked: list[Ints], tags: list[str]) -> Floats:
     """Count each reader's clicks on each tag: (R, tags)."""
     column = {tag: number for number, tag in enumerate(tags)}
     columns = [[column[tag] for tag in names if tag in column] for names in article_tags]
