@@ -69,7 +69,7 @@ def _panels(
 
 
 def _draw_reliability(path: Path, curves: dict[str, Any]) -> None:
-    with _panels(path, 7.2, 3.6, 2) as panels:
+    with _panels(path, 7.2, 3.9, 2) as panels:
         for panel, head, title, x, y in (
             (panels[0], "gender", "gender", "predicted to be a woman", "share of women"),
             (panels[1], "income", "most probable income group", "predicted", "share right"),
@@ -79,7 +79,7 @@ def _draw_reliability(path: Path, curves: dict[str, Any]) -> None:
                 points = curves.get(whose, {}).get(head, [])
                 if points:
                     _draw_curve(panel, points, whose)
-            panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+            panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), box_aspect=1)
             panel.set_title(title, fontsize=10)
             panel.set_xlabel(x, fontsize=9)
             panel.set_ylabel(y, fontsize=9)

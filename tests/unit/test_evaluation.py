@@ -1,0 +1,311 @@
+"""Evaluation with estimators whose figures are known; the baseline, the optimum and the card."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.baseline import WORDS, Baseline
+from export.bundle_model import BundleModel, Estimates, window
+from export.card import write_card
+from export.data import Ints, ReaderData, load_reader_data
+from export.evaluation import as_table, evaluate_data
+from export.evaluation.constant import Constant
+from export.evaluation.optimum import Optimum
+from export.newsroom import score_optimum
+from schemas.bundle import Manifest
+from schemas.errors import ReadingSetError, TrainingError
+from schemas.reading_set import ReadingSet
+from tests.tiny_sets import write_easy_set, write_reading_set
+
+HEADS = {
+    "gender": {"auc", "accuracy", "log_loss", "ece"},
+    "age": {"mae", "r", "coverage80"},
+    "income": {"accuracy", "log_loss", "ece"},
+}
+NOTHING = {"value": None, "low": None, "high": None}
+
+
+class Oracle(BundleModel):
+    """Knows every reader with ten clicks; sees less with fewer."""
+
+    def __init__(self, income_groups: list[str]) -> None:
+        self.manifest = Manifest(
+            architecture="two-stage",
+            model_version="0123456789ab",
+            graphs={},
+            files={},
+            vocabulary_size=100,
+            article_tokens=16,
+            row_width=4,
+            max_clicks=8,
+            income_groups=income_groups,
+            age_mean_years=44.0,
+            age_sd_years=12.0,
+            created_at="2026-01-01T00:00:00+00:00",
+            training={
+                "dataset": "a|set",
+                "licence": "MIT",
+                "prior": {"income": [0.8, 0.2], "female": 0.3},
+            },
+        )
+
+    def estimate(self, data: ReaderData, readers: Ints, num_clicks: int | None = None) -> Estimates:
+        clicks = np.minimum(data.num_clicks()[readers], num_clicks or 10)
+        known = np.minimum(clicks / 10.0, 1.0)[:, None]
+        right = np.eye(len(data.income_groups))[data.income[readers]]
+        return Estimates(
+            age_years=(data.age[readers] + 10.0 - clicks).astype(np.float32),
+            age_sd=np.full(len(readers), 3.0, dtype=np.float32),
+            income=(known * right + (1 - known) / right.shape[1]).astype(np.float32),
+            female=(known[:, 0] * data.gender[readers] + (1 - known[:, 0]) / 2).astype(np.float32),
+        )
+
+
+def labelled_set(path: Path, users: list[dict[str, Any]], num_clicks: int = 3) -> ReaderData:
+    """Readers who all clicked the same articles."""
+    return load_reader_data(
+        ReadingSet(
+            write_reading_set(
+                path,
+                articles=[{"article_id": f"a{n}", "title": f"word{n} news"} for n in range(30)],
+                users=users,
+                clicks=[
+                    {"user_id": user["user_id"], "article_id": f"a{n}", "timestamp": n}
+                    for user in users
+                    for n in range(num_clicks)
+                ],
+                num_income_groups=2,
+            )
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def easy(tmp_path_factory: pytest.TempPathFactory) -> ReaderData:
+    return load_reader_data(ReadingSet(write_easy_set(tmp_path_factory.mktemp("set") / "easy")))
+
+
+@pytest.fixture(scope="module")
+def result(easy: ReaderData) -> dict[str, Any]:
+    return evaluate_data(Oracle(easy.income_groups), easy, "test")
+
+
+# The document
+
+
+def test_every_figure_is_there_for_everyone(result: dict[str, Any]) -> None:
+    for whose in ("model", "baseline", "constant"):
+        assert {head: set(names) for head, names in result[whose].items()} == HEADS
+    figures = [f for names in result["model"].values() for f in names.values()]
+    assert all(set(figure) == {"value", "low", "high"} for figure in figures)
+    assert result["readers"] == 30 and result["split"] == "test"
+
+
+def test_few_clicks_are_measured_on_the_readers_who_have_them(result: dict[str, Any]) -> None:
+    """Everyone in this set has six clicks."""
+    by_clicks = result["by_num_clicks"]
+    assert {n: entry["readers"] for n, entry in by_clicks.items()} == {
+        "1": 30, "2": 30, "5": 30, "10": 0, "20": 0,
+    }  # fmt: skip
+    assert [by_clicks[n]["age"]["mae"]["value"] for n in ("1", "2", "5")] == [9.0, 8.0, 5.0]
+    assert by_clicks["20"]["age"]["mae"] == NOTHING
+    for entry in by_clicks.values():
+        for heads in (entry, entry["baseline"], entry["constant"]):
+            assert {head: set(heads[head]) for head in HEADS} == HEADS
+
+
+def test_the_baseline_learns_what_is_plain_to_see(result: dict[str, Any]) -> None:
+    assert result["baseline"]["gender"]["auc"]["value"] > 0.95
+    assert result["baseline"]["age"]["mae"]["value"] < 6.0
+    assert result["baseline"]["income"]["accuracy"]["value"] > 0.95
+
+
+def test_without_a_baseline_its_figures_are_null(easy: ReaderData) -> None:
+    got = evaluate_data(Oracle(easy.income_groups), easy, "test", with_baseline=False)
+    assert {head: set(names) for head, names in got["baseline"].items()} == HEADS
+    assert all(f == NOTHING for names in got["baseline"].values() for f in names.values())
+    assert "-" in as_table(got)
+
+
+def test_a_head_without_labels_keeps_its_keys(tmp_path: Path) -> None:
+    users = [
+        {"user_id": f"u{n}", "gender": "female", "split": ("train", "test")[n % 2]}
+        for n in range(12)
+    ]
+    data = labelled_set(tmp_path / "set", users)
+    got = evaluate_data(Oracle(data.income_groups), data, "test")
+    for whose in ("model", "baseline", "constant"):
+        assert all(figure == NOTHING for figure in got[whose]["age"].values())
+        assert all(figure == NOTHING for figure in got[whose]["income"].values())
+        assert got[whose]["gender"]["auc"] == NOTHING  # nobody to tell women from
+        assert got[whose]["gender"]["accuracy"]["value"] == 1.0
+    as_table(got)
+
+
+def test_other_income_groups_are_refused(easy: ReaderData) -> None:
+    with pytest.raises(TrainingError, match="income groups"):
+        evaluate_data(Oracle(["low", "middle", "high"]), easy, "test")
+
+
+def test_the_table_shows_all_figures_and_every_number_of_clicks(result: dict[str, Any]) -> None:
+    main, by_clicks = as_table(result).split("\n\n")
+    assert len(main.splitlines()) == 2 + 10
+    assert by_clicks.splitlines()[1].split() == ["clicks", "1", "2", "5", "10", "20"]
+
+
+# Constant and baseline
+
+
+def test_the_constant_is_of_the_set_s_own_training_readers(tmp_path: Path) -> None:
+    ages = (20, 30, 70)
+    users = [
+        {"user_id": f"u{n}", "age": age, "gender": "female", "split": "train"}
+        for n, age in enumerate(ages)
+    ]
+    data = labelled_set(tmp_path / "set", users)
+    constant = Constant(data, Oracle(data.income_groups).manifest)
+    assert constant.age_years == 30.0
+    assert constant.age_sd == pytest.approx(np.sqrt((100 + 0 + 1600) / 3))
+    assert constant.female == pytest.approx(4 / 5)
+    assert constant.income.tolist() == [0.8, 0.2]  # no labels here: the bundle's
+
+
+def test_a_set_without_training_readers_is_measured_beside_the_bundle_s_prior(
+    tmp_path: Path,
+) -> None:
+    users = [
+        {"user_id": f"u{n}", "age": 30 + n, "gender": ("male", "female")[n % 2], "split": "test"}
+        for n in range(6)
+    ]
+    data = labelled_set(tmp_path / "set", users)
+    got = evaluate_data(Oracle(data.income_groups), data, "test")
+    assert got["baseline"]["gender"]["auc"] == NOTHING
+    assert got["constant"]["age"]["mae"]["value"] == pytest.approx(44.0 - 32.5)
+
+
+def test_baseline_words_are_characters_where_there_are_no_spaces() -> None:
+    assert re.findall(WORDS, "the 3 cats 开放世界 und Äpfel2 a_b") == [
+        "the", "cats", "开", "放", "世", "界", "und", "Äpfel2", "a_b",
+    ]  # fmt: skip
+
+
+def test_the_baseline_is_the_same_every_time(easy: ReaderData) -> None:
+    readers = easy.readers_of("test")
+    one, two = (Baseline(easy).estimate(easy, readers) for _ in range(2))
+    for name in ("age_years", "age_sd", "income", "female"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_the_baseline_s_probabilities_sum_to_one_with_a_group_nobody_is_in(
+    tmp_path: Path,
+) -> None:
+    users = [
+        {"user_id": f"u{n}", "income_group": n % 2, "split": ("train", "valid")[n // 2 % 2]}
+        for n in range(16)
+    ]
+    labelled = labelled_set(tmp_path / "set", users)
+    data = replace(labelled, income_groups=[*labelled.income_groups, "never seen"])
+    got = Baseline(data).estimate(data, data.readers_of("valid"))
+    np.testing.assert_allclose(got.income.sum(1), 1.0, rtol=1e-5)
+    assert (got.income[:, 2] > 0.0).all()
+
+
+def test_the_baseline_reads_the_first_clicks_only(easy: ReaderData) -> None:
+    readers, baseline = easy.readers_of("test"), Baseline(easy)
+    none, all_six = baseline.estimate(easy, readers, 0), baseline.estimate(easy, readers, 6)
+    assert np.ptp(none.female) == 0.0
+    np.testing.assert_array_equal(all_six.female, baseline.estimate(easy, readers).female)
+
+
+def test_a_set_without_words_has_a_baseline(tmp_path: Path) -> None:
+    users = [{"user_id": f"u{n}", "age": 20.0 + n, "split": "train"} for n in range(4)]
+    data = replace(labelled_set(tmp_path / "set", users), texts=[""] * 30)
+    assert Baseline(data).estimate(data, data.readers_of("train")).age_years == pytest.approx(21.5)
+
+
+# Windows and optimum
+
+
+def test_a_window_is_of_the_first_clicks_newest_first(easy: ReaderData) -> None:
+    reader = np.array([3])
+    everything = easy.clicks[easy.offsets[3] : easy.offsets[4]]
+    clicks = window(easy, reader, limit=3, num_clicks=5)
+    assert clicks.articles[0].tolist() == everything[4:1:-1].tolist()
+    assert clicks.ages_hours[0].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_window_without_clicks_is_masked(easy: ReaderData) -> None:
+    clicks = window(easy, easy.readers_of("test"), limit=8, num_clicks=0)
+    assert clicks.mask.shape == (30, 1) and not clicks.mask.any()
+
+
+def test_the_optimum_is_the_newsroom_s_own(newsroom: Path) -> None:
+    """Two ways to the exact posterior give one score, on the same readers."""
+    data = load_reader_data(ReadingSet(newsroom))
+    model = Optimum(newsroom)
+    model.manifest = Oracle(data.income_groups).manifest  # type: ignore[attr-defined]
+    got = evaluate_data(model, data, "test", directory=newsroom, with_baseline=False)  # type: ignore[arg-type]
+    for own in score_optimum(newsroom):
+        entry = got["optimum"][str(own.num_clicks)]
+        best = entry["optimum"]
+        assert entry["readers"] == own.num_readers
+        assert best["gender"]["auc"]["value"] == pytest.approx(own.gender_auc, abs=1e-4)
+        assert best["age"]["mae"]["value"] == pytest.approx(own.age_mae_years, abs=1e-4)
+        assert best["income"]["log_loss"]["value"] == pytest.approx(own.income_log_loss, abs=1e-4)
+        ratios = [f["value"] for figures in entry["ratio"].values() for f in figures.values()]
+        assert ratios == [1.0] * 6
+    assert "optimum" in as_table(got)
+
+
+def test_clicks_that_are_not_of_the_truth_are_an_error(newsroom: Path) -> None:
+    data = load_reader_data(ReadingSet(newsroom))
+    data = replace(data, clicks=np.full_like(data.clicks, data.clicks[0]))
+    with pytest.raises(ReadingSetError, match=r"truth\.json"):
+        Optimum(newsroom).estimate(data, data.readers_of("test"))
+
+
+# Model card
+
+
+def test_the_card_shows_figures_and_plots_and_nobody_s_id(
+    result: dict[str, Any], easy: ReaderData, tmp_path: Path
+) -> None:
+    manifest = Oracle(easy.income_groups).manifest
+    text = write_card(tmp_path, result, manifest).read_text()
+    assert manifest.model_version in text and "MIT" in text
+    assert r"a\|set" in text  # a name cannot break the table
+    for wanted in ("## Intended use", "## Limits", "## Figures", "## After few clicks"):
+        assert wanted in text
+    words = set(text.replace("|", " ").split())
+    assert words.isdisjoint(easy.user_ids)
+    plots = sorted(path.name for path in (tmp_path / "card").glob("*.png"))
+    assert len(plots) == 5 and all(f"]({name})" in text for name in plots)
+    for name in plots:
+        path = tmp_path / "card" / name
+        assert path.stat().st_size < 60_000
+        with Image.open(path) as image:
+            assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 3  # something is drawn
+
+
+def test_a_card_can_be_written_of_almost_nothing(tmp_path: Path) -> None:
+    users = [{"user_id": f"u{n}", "age": 40, "split": "test"} for n in range(2)]
+    data = labelled_set(tmp_path / "set", users, num_clicks=1)
+    model = Oracle(data.income_groups)
+    got = evaluate_data(model, data, "test")
+    assert write_card(tmp_path, got, model.manifest).exists()
+
+
+def test_small_groups_have_no_figures(tmp_path: Path) -> None:
+    ages = [30] * 6 + [70] * 4
+    users = [{"user_id": f"u{n}", "age": age, "split": "test"} for n, age in enumerate(ages)]
+    data = labelled_set(tmp_path / "set", users)
+    groups = evaluate_data(Oracle(data.income_groups), data, "test")["groups"]["age"]
+    assert groups["25-34"]["readers"] == 6
+    assert groups["25-34"]["model"]["age"]["mae"]["value"] == 7.0
+    assert groups["65-"]["readers"] == 4
+    assert groups["65-"]["model"]["age"]["mae"] == NOTHING
