@@ -1,6 +1,9 @@
 """How the heads' losses become one: what each balance does with noise, conflict and holes."""
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,15 @@ from export.balance import (
     UncertaintyBalance,
     build_balance,
 )
+from export.data import load_reader_data
 from export.dual_cone import least_above
 from export.heads import HEADS, Labels, LossWeights, masked_losses, weighted_loss
 from export.prior import Prior
 from export.reference import SHORTEST_READER_TOKENS, ReferenceModel
+from export.training import Schedule, train
+from schemas.reading_set import ReadingSet
+from tests.integration.test_train_export import small_task
+from tests.tiny_sets import write_easy_set
 from tests.unit.test_export_networks import PRIOR
 
 EQUAL = LossWeights(age=1.0, income=1.0, gender=1.0)
@@ -203,3 +211,14 @@ def test_the_projection_is_the_best_on_a_grid() -> None:
         for more in itertools.product(np.linspace(0.0, 3.0, 8), repeat=3):
             other = lowest + np.array(more)
             assert best <= other @ gramian @ other + 1e-9
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "gradient"])
+def test_training_keeps_a_record_of_the_weights(name: Any, tmp_path: Path) -> None:
+    model, task = small_task(load_reader_data(ReadingSet(write_easy_set(tmp_path / "easy"))))
+    task = replace(task, balance=name, weights=LossWeights(age=1.0, income=0.0, gender=2.0))
+    history = train(model, task, Schedule(2, 32, 1e-3, "adamw"))
+    for epoch in history.epochs:
+        assert epoch["balance"]["income"] == 0.0
+        assert epoch["balance"]["age"] > 0.0
+    assert history.epochs[0]["balance"] != history.epochs[1]["balance"]
