@@ -10,8 +10,6 @@ from export.metrics import NUM_RESAMPLES, Resampled, resampled_figures, with_int
 
 NUM_CLICKS = (1, 2, 5, 10, 20)
 
-_FEWER_RESAMPLES = 200  # of what is not the main result
-
 Figures = dict[str, dict[str, Any]]  # by head and name, each {"value", "low", "high"}
 
 
@@ -35,7 +33,7 @@ def figures_of(
 
 
 def samples_of(
-    estimates: Estimates, data: ReaderData, readers: Ints, num_resamples: int = _FEWER_RESAMPLES
+    estimates: Estimates, data: ReaderData, readers: Ints, num_resamples: int = NUM_RESAMPLES
 ) -> dict[str, dict[str, Resampled]]:
     """Return every figure on the readers and on resamples, the same ones for any estimates."""
     labels = {
@@ -77,7 +75,7 @@ def by_num_clicks(
         entry: dict[str, Any] = {"readers": len(enough)}
         for name, estimator in {"model": model, **others}.items():
             estimates = estimator.estimate(data, enough, number)
-            figures = figures_of(estimates, data, enough, _FEWER_RESAMPLES)
+            figures = figures_of(estimates, data, enough)
             entry.update(figures if name == "model" else {name: figures})
         result[str(number)] = entry
     return result

@@ -215,6 +215,12 @@ def test_the_baseline_s_probabilities_sum_to_one_with_a_group_nobody_is_in(
     assert (got.income[:, 2] > 0.0).all()
 
 
+def test_a_baseline_of_some_readers_learns_too(easy: ReaderData) -> None:
+    readers = easy.readers_of("test")
+    got = Baseline(easy, most_readers=20).estimate(easy, readers)
+    assert ((got.female > 0.5) == (easy.gender[readers] == 1)).mean() > 0.9
+
+
 def test_the_baseline_reads_the_first_clicks_only(easy: ReaderData) -> None:
     readers, baseline = easy.readers_of("test"), Baseline(easy)
     none, all_six = baseline.estimate(easy, readers, 0), baseline.estimate(easy, readers, 6)
