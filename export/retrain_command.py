@@ -1,5 +1,7 @@
 """The console command `retrain`."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,8 @@ def retrain(
 
     Exit codes: 0 shipped, 3 refused, 1 an error.
     """
+    # Told to stop, remove the half-written candidate.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Imported here: a plain install has no torch.
     try:
         from export.options import load_options

@@ -53,9 +53,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     def reason(self) -> str:
         """Say in a few words how much worse."""
+        whose = "the running model's" if self.against == "running" else "the constant's"
         return (
-            f"{self.head} {self.figure} {self.candidate:.4f} is worse than "
-            f"the {self.against}'s {self.other:.4f}"
+            f"{self.head} {self.figure} {self.candidate:.4f} is worse than {whose} {self.other:.4f}"
         )
 
 

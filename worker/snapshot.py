@@ -34,7 +34,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int = 0
     until_ms: int = MAX_RFC3339_MS + 1
     """Clicks from `from_ms` on and before `until_ms` are taken."""
-    num_income_groups: int = 10
+    income_groups: tuple[str, ...] = tuple(map(str, range(10)))
+    """Their names, lowest first; a model is only retrained on groups of the same names."""
     chunk_size: int = CHUNK_SIZE
     """Clicks sorted in memory at once."""
 
@@ -90,7 +91,8 @@ class _Snapshot:
         num_articles, num_clicks = self._write_stream(erased)
         info = DatasetInfo(
             name=out.name,
-            num_income_groups=self._wanted.num_income_groups,
+            num_income_groups=len(self._wanted.income_groups),
+            income_labels=list(self._wanted.income_groups),
             timestamps="real",
             source=f"Kafka topics {', '.join(self._sources.names)}",
             num_articles=num_articles,
@@ -117,7 +119,7 @@ class _Snapshot:
                 self._left_out["labels of erased readers"] += 1
                 continue
             income = label.income_group
-            if income is not None and income >= self._wanted.num_income_groups:
+            if income is not None and income >= len(self._wanted.income_groups):
                 self._left_out["income groups out of range"] += 1
                 income = None
             if label.age is None and label.gender is None and income is None:

@@ -32,6 +32,23 @@ class Moment(click.ParamType):
         return timestamp_ms
 
 
+class Groups(click.ParamType):
+    """Income groups: how many there are, or their names; becomes the names."""
+
+    name = "groups"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names, lowest first."""
+        names = tuple(name.strip() for name in value.split(","))
+        if len(names) == 1 and value.isascii() and value.isdecimal() and int(value) <= 1000:
+            names = tuple(map(str, range(int(value))))
+        if len(set(names)) < max(2, len(names)) or "" in names:
+            self.fail("neither a number of groups nor their names", param, ctx)
+        return names
+
+
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -50,11 +67,10 @@ class Moment(click.ParamType):
 )
 @click.option(
     "--income-groups",
-    "num_income_groups",
-    type=click.IntRange(min=2),
-    default=10,
+    type=Groups(),
+    default="10",
     show_default=True,
-    help="How many income groups the labels have.",
+    help="How many income groups there are, or their names, lowest first: low,middle,high.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def snapshot(out: Path, as_json: bool, **wanted: Any) -> None:

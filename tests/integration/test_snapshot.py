@@ -221,7 +221,8 @@ def test_a_replayed_set_comes_back_and_trains_a_model(settings: Settings, tmp_pa
     replay = Replay(librdkafka_config(settings), settings.topics)
     replay.articles(ReadingSet(dataset))
     replay.clicks(ReadingSet(dataset))
-    arguments = ["--labels", str(dataset / "users.jsonl.gz"), "--income-groups", "2", "--json"]
+    groups = ["--income-groups", "low, high"]
+    arguments = ["--labels", str(dataset / "users.jsonl.gz"), *groups, "--json"]
     contents = []
     for _ in range(2):
         result = CliRunner(env=environment(settings)).invoke(
@@ -239,6 +240,7 @@ def test_a_replayed_set_comes_back_and_trains_a_model(settings: Settings, tmp_pa
     assert sum(report.readers.values()) == len(before.user_ids)
     assert sorted(after.user_ids) == sorted(before.user_ids)
     assert sorted(after.hours) == sorted(before.hours)
+    assert after.income_groups == ["low", "high"]
 
     from export.bundle_writer import train_bundle
     from export.options import TrainingOptions
@@ -326,9 +328,16 @@ def test_ended_by_sigterm_it_leaves_nothing_of_its_readers(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--from", "yesterday"], ["--from", "2026-11-01"], ["--from", "5", "--until", "5"]],
+    [
+        ["--from", "yesterday"],
+        ["--from", "2026-11-01"],
+        ["--from", "5", "--until", "5"],
+        ["--income-groups", "1"],
+        ["--income-groups", "low,,high"],
+        ["--income-groups", "low,low"],
+    ],
 )
-def test_a_time_is_a_moment_and_a_window_is_open(arguments: list[str], tmp_path: Path) -> None:
+def test_wrong_options_are_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(snapshot, [str(tmp_path / "set"), *arguments])
     assert result.exit_code == 2
 

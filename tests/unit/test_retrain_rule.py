@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -65,11 +65,12 @@ def judged_against_broken(broken: NDArray[np.float64]) -> Comparison:
     return found
 
 
-@given(st.floats(0.5, 2.0), st.floats(0.0, 0.5))
+@settings(max_examples=20)
+@given(st.floats(0.5, 1.0), st.floats(0.0, 0.5))
 def test_a_candidate_that_is_better_for_everyone_is_never_worse(
     scale: float, tolerance: float
 ) -> None:
-    assert not judged(NOISE[:20] * min(scale, 1.0), NOISE[:20], tolerance).is_worse
+    assert not judged(NOISE[:20] * scale, NOISE[:20], tolerance).is_worse
 
 
 def test_a_head_without_labels_is_not_judged() -> None:
