@@ -74,9 +74,9 @@ def test_fixed_weights_are_the_weighted_loss() -> None:
     assert together.item() == pytest.approx(0.25 * 30.0 + 10.0 * 0.7)
 
 
-def learned(values: dict[str, float], weights: LossWeights, steps: int = 2_000) -> dict[str, float]:
+def learned(values: dict[str, float], weights: LossWeights, steps: int = 400) -> dict[str, float]:
     network = nn.Linear(1, 1)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-2, weight_decay=0.01)
     balance = UncertaintyBalance(weights)
     balance.join(optimizer)
     for _ in range(steps):
