@@ -1,6 +1,7 @@
-"""Evaluation with estimators whose figures are known; the baseline, the optimum and the card."""
+"""Evaluation with estimators whose figures are known; the optimum and the model card."""
 
-import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.baseline import WORDS, Baseline
-from export.bundle_model import BundleModel, Estimates, window
 from export.card import write_card
-from export.data import Ints, ReaderData, load_reader_data
+from export.data import ReaderData, load_reader_data
 from export.evaluation import as_table, evaluate_data
-from export.evaluation.constant import Constant
 from export.evaluation.optimum import Optimum
 from export.newsroom import score_optimum
-from schemas.bundle import Manifest
 from schemas.errors import ReadingSetError, TrainingError
 from schemas.reading_set import ReadingSet
-from tests.tiny_sets import write_easy_set, write_reading_set
+from tests.known_readers import Oracle, labelled_set
+from tests.tiny_sets import write_easy_set
 
 HEADS = {
     "gender": {"auc", "accuracy", "log_loss", "ece"},
@@ -28,61 +26,6 @@ HEADS = {
     "income": {"accuracy", "log_loss", "ece"},
 }
 NOTHING = {"value": None, "low": None, "high": None}
-
-
-class Oracle(BundleModel):
-    """Knows every reader with ten clicks; sees less with fewer."""
-
-    def __init__(self, income_groups: list[str]) -> None:
-        self.manifest = Manifest(
-            architecture="two-stage",
-            model_version="0123456789ab",
-            graphs={},
-            files={},
-            vocabulary_size=100,
-            article_tokens=16,
-            row_width=4,
-            max_clicks=8,
-            income_groups=income_groups,
-            age_mean_years=44.0,
-            age_sd_years=12.0,
-            created_at="2026-01-01T00:00:00+00:00",
-            training={
-                "dataset": "a|set",
-                "licence": "MIT",
-                "prior": {"income": [0.8, 0.2], "female": 0.3},
-            },
-        )
-
-    def estimate(self, data: ReaderData, readers: Ints, num_clicks: int | None = None) -> Estimates:
-        clicks = np.minimum(data.num_clicks()[readers], num_clicks or 10)
-        known = np.minimum(clicks / 10.0, 1.0)[:, None]
-        right = np.eye(len(data.income_groups))[data.income[readers]]
-        return Estimates(
-            age_years=(data.age[readers] + 10.0 - clicks).astype(np.float32),
-            age_sd=np.full(len(readers), 3.0, dtype=np.float32),
-            income=(known * right + (1 - known) / right.shape[1]).astype(np.float32),
-            female=(known[:, 0] * data.gender[readers] + (1 - known[:, 0]) / 2).astype(np.float32),
-        )
-
-
-def labelled_set(path: Path, users: list[dict[str, Any]], num_clicks: int = 3) -> ReaderData:
-    """Readers who all clicked the same articles."""
-    return load_reader_data(
-        ReadingSet(
-            write_reading_set(
-                path,
-                articles=[{"article_id": f"a{n}", "title": f"word{n} news"} for n in range(30)],
-                users=users,
-                clicks=[
-                    {"user_id": user["user_id"], "article_id": f"a{n}", "timestamp": n}
-                    for user in users
-                    for n in range(num_clicks)
-                ],
-                num_income_groups=2,
-            )
-        )
-    )
 
 
 @pytest.fixture(scope="module")
@@ -158,21 +101,31 @@ def test_the_table_shows_all_figures_and_every_number_of_clicks(result: dict[str
     assert by_clicks.splitlines()[1].split() == ["clicks", "1", "2", "5", "10", "20"]
 
 
-# Constant and baseline
-
-
-def test_the_constant_is_of_the_set_s_own_training_readers(tmp_path: Path) -> None:
-    ages = (20, 30, 70)
-    users = [
-        {"user_id": f"u{n}", "age": age, "gender": "female", "split": "train"}
-        for n, age in enumerate(ages)
-    ]
-    data = labelled_set(tmp_path / "set", users)
-    constant = Constant(data, Oracle(data.income_groups).manifest)
-    assert constant.age_years == 30.0
-    assert constant.age_sd == pytest.approx(np.sqrt((100 + 0 + 1600) / 3))
-    assert constant.female == pytest.approx(4 / 5)
-    assert constant.income.tolist() == [0.8, 0.2]  # no labels here: the bundle's
+def test_evaluation_loads_no_torch_and_names_what_a_baseline_needs(tmp_path: Path) -> None:
+    path = write_easy_set(tmp_path / "set", num_readers=16)
+    code = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+sys.modules["sklearn"] = None
+from export.data import load_reader_data
+from export.evaluation import evaluate_data
+from export.evaluation.constant import Constant
+from schemas.errors import TrainingError
+from schemas.reading_set import ReadingSet
+data = load_reader_data(ReadingSet(Path({str(path)!r})))
+model = Constant(data)
+model.manifest = SimpleNamespace(
+    income_groups=data.income_groups, model_version="v", training={{}}, age_mean_years=40.0
+)
+evaluate_data(model, data, "test", with_baseline=False)
+try:
+    evaluate_data(model, data, "test")
+except TrainingError as error:
+    print(error, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--no-baseline" in done.stdout and "False" in done.stdout
 
 
 def test_a_set_without_training_readers_is_measured_beside_the_bundle_s_prior(
@@ -188,66 +141,7 @@ def test_a_set_without_training_readers_is_measured_beside_the_bundle_s_prior(
     assert got["constant"]["age"]["mae"]["value"] == pytest.approx(44.0 - 32.5)
 
 
-def test_baseline_words_are_characters_where_there_are_no_spaces() -> None:
-    assert re.findall(WORDS, "the 3 cats 开放世界 und Äpfel2 a_b") == [
-        "the", "cats", "开", "放", "世", "界", "und", "Äpfel2", "a_b",
-    ]  # fmt: skip
-
-
-def test_the_baseline_is_the_same_every_time(easy: ReaderData) -> None:
-    readers = easy.readers_of("test")
-    one, two = (Baseline(easy).estimate(easy, readers) for _ in range(2))
-    for name in ("age_years", "age_sd", "income", "female"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
-
-
-def test_the_baseline_s_probabilities_sum_to_one_with_a_group_nobody_is_in(
-    tmp_path: Path,
-) -> None:
-    users = [
-        {"user_id": f"u{n}", "income_group": n % 2, "split": ("train", "valid")[n // 2 % 2]}
-        for n in range(16)
-    ]
-    labelled = labelled_set(tmp_path / "set", users)
-    data = replace(labelled, income_groups=[*labelled.income_groups, "never seen"])
-    got = Baseline(data).estimate(data, data.readers_of("valid"))
-    np.testing.assert_allclose(got.income.sum(1), 1.0, rtol=1e-5)
-    assert (got.income[:, 2] > 0.0).all()
-
-
-def test_a_baseline_of_some_readers_learns_too(easy: ReaderData) -> None:
-    readers = easy.readers_of("test")
-    got = Baseline(easy, most_readers=20).estimate(easy, readers)
-    assert ((got.female > 0.5) == (easy.gender[readers] == 1)).mean() > 0.9
-
-
-def test_the_baseline_reads_the_first_clicks_only(easy: ReaderData) -> None:
-    readers, baseline = easy.readers_of("test"), Baseline(easy)
-    none, all_six = baseline.estimate(easy, readers, 0), baseline.estimate(easy, readers, 6)
-    assert np.ptp(none.female) == 0.0
-    np.testing.assert_array_equal(all_six.female, baseline.estimate(easy, readers).female)
-
-
-def test_a_set_without_words_has_a_baseline(tmp_path: Path) -> None:
-    users = [{"user_id": f"u{n}", "age": 20.0 + n, "split": "train"} for n in range(4)]
-    data = replace(labelled_set(tmp_path / "set", users), texts=[""] * 30)
-    assert Baseline(data).estimate(data, data.readers_of("train")).age_years == pytest.approx(21.5)
-
-
-# Windows and optimum
-
-
-def test_a_window_is_of_the_first_clicks_newest_first(easy: ReaderData) -> None:
-    reader = np.array([3])
-    everything = easy.clicks[easy.offsets[3] : easy.offsets[4]]
-    clicks = window(easy, reader, limit=3, num_clicks=5)
-    assert clicks.articles[0].tolist() == everything[4:1:-1].tolist()
-    assert clicks.ages_hours[0].tolist() == [0.0, 1.0, 2.0]
-
-
-def test_a_window_without_clicks_is_masked(easy: ReaderData) -> None:
-    clicks = window(easy, easy.readers_of("test"), limit=8, num_clicks=0)
-    assert clicks.mask.shape == (30, 1) and not clicks.mask.any()
+# The optimum of a newsroom
 
 
 def test_the_optimum_is_the_newsroom_s_own(newsroom: Path) -> None:
