@@ -119,8 +119,8 @@ class Comparison:
                 run = msgspec.structs.replace(blank, **self._measured(bundle, manifest))
         except FrontpageError as error:
             run = msgspec.structs.replace(blank, error=str(error))
-        except (RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            # One variant that torch or onnxruntime cannot run must not lose the others.
+        except Exception as error:
+            # Whatever goes wrong with one variant must not lose the others.
             run = msgspec.structs.replace(blank, error=f"{type(error).__name__}: {error}")
         run = msgspec.structs.replace(run, seconds=round(time.monotonic() - started, 1))
         self._keep(run)
