@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torchjd.aggregation import UPGradWeighting
 from torchjd.linalg import PSDMatrix
 
-from export.distributed import all_reduced
 from export.dual_cone import SmallProjector
 from export.heads import HEADS, LossWeights, weighted_loss
 from export.reference import ReferenceModel
@@ -213,5 +212,4 @@ def _gramian(means: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
         )
         rows.append(torch.cat([grad.flatten() for grad in grads]).float())
     jacobian = torch.stack(rows)
-    # Each process holds the representation of its own readers.
-    return all_reduced(jacobian @ jacobian.T).double().cpu()
+    return (jacobian @ jacobian.T).double().cpu()
