@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +25,27 @@ class MovingAverage:
         self._steps += 1
         # A young average must forget the initial weights sooner than the decay says.
         decay = min(self._decay, self._steps / (self._steps + 10.0))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self._state[name].lerp_(value, 1.0 - decay)
-            else:
-                self._state[name].copy_(value)
+        new = model.state_dict()
+        floats = [name for name, value in new.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [self._state[name] for name in floats], [new[name] for name in floats], 1.0 - decay
+        )
+        for name in new.keys() - set(floats):
+            self._state[name].copy_(new[name])
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """Return a copy of the average; without a decay, of the model's own weights."""
         return copy.deepcopy(self._state if self._decay else model.state_dict())
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return all it holds."""
+        return {"steps": self._steps, "state": self._state}
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what `checkpoint` returned."""
+        self._steps = checkpoint["steps"]
+        for name, value in checkpoint["state"].items():
+            self._state[name].copy_(value)
 
 
 def with_exact_statistics(

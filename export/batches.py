@@ -6,14 +6,22 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.data import Ints, ReaderData, reader_tokens
+from export.data import Floats, Ints, ReaderData, reader_tokens
 
 Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
 Inputs = tuple[NDArray[np.float32] | NDArray[np.int32] | Ints, ...]
 
-_NO_CLICKS_SHARE = 0.03  # of training samples: teaches the prior
-_FEW_CLICKS_SHARE = 0.3  # of training samples: a history as short as a new reader's
+NO_CLICKS_SHARE = 0.03
+"""Of training samples; teaches the prior."""
+PREFIX_SHARE = 0.2
+"""Of training samples: a history as it was when it was shorter, by chance anywhere between one
+click and all, short ones more often; of it the newest clicks."""
+FEW_CLICKS_SHARE = 0.1
+"""Of training samples: few clicks from anywhere in the history. The rest are as many as the limit
+allows, from anywhere."""
+
+EVERYONE = slice(None)
 
 
 class Clicks(NamedTuple):
@@ -27,8 +35,12 @@ class Clicks(NamedTuple):
 class Batcher(Protocol):
     """Turn readers into the inputs of one architecture's network."""
 
-    def sample(self, readers: Ints, rng: np.random.Generator) -> Inputs:
-        """Return inputs from a random part of each reader's clicks, for training."""
+    def sample(self, readers: Ints, rng: np.random.Generator, share: slice = EVERYONE) -> Inputs:
+        """Return inputs from a random part of each reader's clicks, for training.
+
+        share: which of the readers; chance falls on all of them, so that it is the same for
+        processes that take a share each.
+        """
         ...
 
     def newest(self, readers: Ints) -> Inputs:
@@ -38,39 +50,74 @@ class Batcher(Protocol):
 
 def newest_clicks(data: ReaderData, readers: Ints, limit: int) -> Clicks:
     """Return each reader's newest clicks, at most `limit`, padded to the longest."""
-    everything = np.arange(len(data.clicks))
-    return _stack(data, [everything[data.newest(reader, limit)] for reader in readers])
+    ends = data.offsets[readers + 1]
+    counts = np.minimum(ends - data.offsets[readers], limit)
+    owner, step = _ragged(counts)
+    return _stack(data, counts, owner, (ends - counts)[owner] + step)
 
 
-def sampled_clicks(data: ReaderData, readers: Ints, limit: int, rng: np.random.Generator) -> Clicks:
-    """Return a random subset of each reader's clicks, at most `limit`, sometimes few or none."""
-    picked = []
-    for reader in readers:
-        everything = np.arange(data.offsets[reader], data.offsets[reader + 1])
-        most = min(limit, len(everything))
-        chance = rng.random()
-        if chance < _NO_CLICKS_SHARE:
-            count = 0
-        elif chance < _NO_CLICKS_SHARE + _FEW_CLICKS_SHARE:
-            count = int(np.exp(rng.uniform(0.0, np.log(most + 1.0))))
-        else:
-            count = most
-        picked.append(np.sort(rng.choice(everything, size=count, replace=False)))
-    return _stack(data, picked)
+def sampled_clicks(
+    data: ReaderData,
+    readers: Ints,
+    limit: int,
+    rng: np.random.Generator,
+    share: slice = EVERYONE,
+) -> Clicks:
+    """Return a random part of each reader's clicks, at most `limit`, sometimes few or none.
+
+    The shares of each kind of part are the constants above.
+    """
+    lengths = data.offsets[readers + 1] - data.offsets[readers]
+    most = np.minimum(lengths, limit)
+    kind, size = rng.random((2, len(readers)))
+    is_prefix = (kind >= NO_CLICKS_SHARE) & (kind < NO_CLICKS_SHARE + PREFIX_SHARE)
+    is_few = kind >= 1.0 - FEW_CLICKS_SHARE
+    ends = np.where(is_prefix, _log_uniform(lengths, size), lengths)
+    counts = np.where(is_few, _log_uniform(most, size), np.minimum(ends, limit))
+    counts[kind < NO_CLICKS_SHARE] = 0
+    owner, step = _ragged(lengths)
+    # Each reader's clicks in random order, those of a prefix's window before the others.
+    is_outside = is_prefix[owner] & ((step >= ends[owner]) | (step < (ends - counts)[owner]))
+    order = np.argsort(owner + 0.5 * (rng.random(len(owner)) + is_outside))
+    kept = np.sort(order[step < counts[owner]])
+    first, last, _ = share.indices(len(readers))
+    kept = kept[(owner[kept] >= first) & (owner[kept] < last)]
+    clicks = data.offsets[readers][owner[kept]] + step[kept]
+    return _stack(data, counts[first:last], owner[kept] - first, clicks)
 
 
-def _stack(data: ReaderData, picked: list[Ints]) -> Clicks:
-    longest = max(1, max(map(len, picked), default=1))
-    articles = np.zeros((len(picked), longest), dtype=np.int64)
-    ages = np.zeros((len(picked), longest), dtype=np.float32)
-    mask = np.zeros((len(picked), longest), dtype=np.float32)
-    for row, clicks in enumerate(picked):
-        if len(clicks):
-            newest_first = clicks[::-1]
-            articles[row, : len(clicks)] = data.clicks[newest_first]
-            ages[row, : len(clicks)] = data.hours[newest_first[0]] - data.hours[newest_first]
-            mask[row, : len(clicks)] = 1.0
+def _stack(data: ReaderData, counts: Ints, owner: Ints, clicks: Ints) -> Clicks:
+    """Lay out clicks, oldest first and reader by reader, in rows that start with the newest.
+
+    counts: (B,) clicks of each row; owner, clicks: (C,) row and index of each click.
+    """
+    shape = (len(counts), max(1, int(counts.max(initial=0))))
+    articles = np.zeros(shape, dtype=np.int64)
+    ages = np.zeros(shape, dtype=np.float32)
+    mask = np.zeros(shape, dtype=np.float32)
+    ends = np.cumsum(counts)
+    column = ends[owner] - 1 - np.arange(len(owner))
+    articles[owner, column] = data.clicks[clicks]
+    hours = data.hours[clicks]
+    ages[owner, column] = hours[ends[owner] - 1] - hours
+    mask[owner, column] = 1.0
     return Clicks(articles, ages, mask)
+
+
+def _ragged(lengths: Ints) -> tuple[Ints, Ints]:
+    """Return the row and the position in it of each element of rows of these lengths.
+
+    >>> _ragged(np.array([2, 0, 3]))
+    (array([0, 0, 2, 2, 2]), array([0, 1, 0, 1, 2]))
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return owner, np.arange(len(owner)) - (np.cumsum(lengths) - lengths)[owner]
+
+
+def _log_uniform(most: Ints, chance: Floats) -> Ints:
+    """Return integers from 1 to `most`, small ones more often; 0 where `most` is 0."""
+    drawn: Ints = np.exp(chance * np.log(most + 1.0)).astype(np.int64)
+    return np.minimum(drawn, most)
 
 
 class TwoStageBatches:
@@ -81,9 +128,9 @@ class TwoStageBatches:
         self._tokens = tokens
         self._limit = max_clicks
 
-    def sample(self, readers: Ints, rng: np.random.Generator) -> Inputs:
+    def sample(self, readers: Ints, rng: np.random.Generator, share: slice = EVERYONE) -> Inputs:
         """Return inputs from a random part of each reader's clicks."""
-        return self._inputs(sampled_clicks(self._data, readers, self._limit, rng))
+        return self._inputs(sampled_clicks(self._data, readers, self._limit, rng, share))
 
     def newest(self, readers: Ints) -> Inputs:
         """Return inputs from each reader's newest clicks."""
@@ -91,6 +138,8 @@ class TwoStageBatches:
 
     def _inputs(self, clicks: Clicks) -> Inputs:
         distinct, rows = np.unique(clicks.articles, return_inverse=True)
+        if len(distinct) == 0:
+            distinct = np.zeros(1, dtype=np.int64)  # a share without readers has something to read
         tokens = self._tokens[distinct]
         # Padding does not matter to an encoder, so no column needs to be padding only.
         longest = max(1, int((tokens != 0).sum(1).max()))
@@ -106,10 +155,14 @@ class ReferenceBatches:
         self._limit = max_clicks
         self._num_tokens = num_tokens
 
-    def sample(self, readers: Ints, rng: np.random.Generator) -> Inputs:
+    def sample(
+        self,
+        readers: Ints,
+        rng: np.random.Generator,  # noqa: ARG002
+        share: slice = EVERYONE,
+    ) -> Inputs:
         """Return the newest posts too: the source article trains on them as they are."""
-        del rng
-        return self.newest(readers)
+        return self.newest(readers[share])
 
     def newest(self, readers: Ints) -> Inputs:
         """Return the tokens of each reader's newest articles: (B, T) int32."""

@@ -90,6 +90,37 @@ def bytes_from_main(raw: bytes) -> bytes:
     return buffer.cpu().numpy().tobytes()
 
 
+def any_process(flag: bool) -> bool:
+    """Tell whether a flag is up in some process, so that all decide alike."""
+    if not is_distributed():
+        return flag
+    import torch
+    import torch.distributed as dist
+
+    raised = torch.tensor([int(flag)], device=exchange_device())
+    dist.all_reduce(raised)
+    return bool(raised.item())
+
+
+def from_each(tensor: "Tensor") -> "Tensor":
+    """Return the tensors of all processes, of one shape and kind: (P, ...), on the CPU."""
+    import torch
+
+    if not is_distributed():
+        return tensor.cpu().unsqueeze(0)
+    import torch.distributed as dist
+
+    rows = torch.zeros((world_size(), *tensor.shape), dtype=tensor.dtype, device=exchange_device())
+    rows[rank()] = tensor
+    dist.all_reduce(rows)
+    return rows.cpu()
+
+
+def share_of(size: int) -> slice:
+    """Return which of `size` things this process takes: all when alone, else a like part."""
+    return slice(size * rank() // world_size(), size * (rank() + 1) // world_size())
+
+
 def exchange_device() -> "torch.device":
     """Return the device on which the processes exchange tensors."""
     import torch

@@ -1,243 +1,188 @@
-"""The training loop: per-head losses each epoch, early stopping on valid, a seed, a time budget."""
+"""The training loop: per-head losses each epoch, early stopping on valid, a seed, a time budget.
+
+Under `torchrun` every process draws the same batches, takes its share of the readers of each, and
+losses and gradients are summed, so that the result is that of one process.
+"""
 
 import copy
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from export.averaging import MovingAverage, to_tensors, with_exact_statistics
-from export.balance import Balance, build_balance
-from export.batches import Batcher, Inputs, shuffled
-from export.data import Ints, ReaderData
-from export.heads import HEADS, HeadOutputs, Labels, LossWeights, masked_losses
-from export.prior import Prior
+from export.averaging import to_tensors, with_exact_statistics
+from export.batches import shuffled
+from export.checkpoints import Checkpoints
+from export.data import Ints
+from export.distributed import (
+    any_process,
+    exchange_device,
+    is_distributed,
+    is_main,
+    share_of,
+    world_size,
+)
+from export.heads import HeadOutputs, masked_losses
+from export.loss_sums import HeadTotals, Losses, over_processes, sum_gradients
+from export.precision import autocast, bounded_threads, reproducible
+from export.schedule import History, Schedule, Task
+from export.training_state import TrainingState, identity_of, statistics_inputs
 from schemas.errors import TrainingError
 
-_MOST_THREADS = 16
+__all__ = ["History", "Schedule", "Task", "train", "valid_losses"]
+
 _LARGEST_GRADIENT = 5.0
-_STATISTICS_BATCHES = 4
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train."""
-
-    epochs: int
-    batch_readers: int
-    learning_rate: float
-    optimizer: Literal["adamw", "rmsprop"]
-    weight_decay: float = 0.0
-    patience: int = 5
-    """Epochs without a better valid loss before the training stops."""
-    slow_down: bool = False
-    """Let the learning rate fall to a tenth over the epochs."""
-    averaging: float = 0.0
-    """Decay per step of the moving average of the weights, which is what is kept; 0: none."""
-    max_seconds: float | None = None
-    """Time budget; with one, the result depends on the machine's speed."""
-    seed: int = 0
-
-
-@dataclass
-class History:
-    """What happened, for the manifest."""
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    stopped: str = "epochs"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained on: the data, its inputs, and how the losses are taken."""
-
-    data: ReaderData
-    batches: Batcher
-    prior: Prior
-    weights: LossWeights
-    age_loss: Literal["likelihood", "squared"]
-    balance: Literal["fixed", "uncertainty", "gradient"] = "fixed"
-
-    def labels(self, readers: Ints, device: torch.device) -> Labels:
-        """Return the labels of some readers; age standardised unless its loss is in years."""
-        age = self.data.age[readers]
-        if self.age_loss == "likelihood":
-            age = (age - self.prior.age_mean) / self.prior.age_sd
-        return Labels(
-            age=torch.tensor(age, dtype=torch.float32, device=device),
-            income=torch.tensor(self.data.income[readers], device=device),
-            gender=torch.tensor(self.data.gender[readers], device=device),
-        )
-
-
-def train(model: nn.Module, task: Task, schedule: Schedule) -> History:
+def train(
+    model: nn.Module, task: Task, schedule: Schedule, checkpoints: Checkpoints | None = None
+) -> History:
     """Train in place and leave the weights of the best epoch on valid, on the CPU.
 
-    Without valid readers the last epoch is kept.
+    Without valid readers the last epoch is kept. With checkpoints the state is written after each
+    epoch, and a training that resumes ends with the weights it would have had.
 
     Raises:
-        TrainingError: when there is no training reader, or the loss is no longer a number.
+        TrainingError: when there is no training reader, the loss is no longer a number, or a
+            checkpoint is of another training.
     """
-    train_readers = task.data.readers_of("train")
-    valid_readers = task.data.readers_of("valid")
-    if len(train_readers) == 0:
+    if len(task.data.readers_of("train")) == 0:
         raise TrainingError(f"{task.data.name}: no reader in the train split has labels and clicks")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with bounded_threads():
-        return _train(model.to(device), task, schedule, train_readers, valid_readers)
+    if is_distributed() and task.balance == "gradient":
+        # An article that two processes share has one gradient, of which each knows a part.
+        raise TrainingError("balance gradient runs in one process; start it without torchrun")
+    device = _device()
+    with bounded_threads(), reproducible(device):
+        state = TrainingState(model.to(device), task, schedule, device)
+        _run(state, task, schedule, checkpoints)
+        model.load_state_dict(state.best_state)
+        model.eval().cpu()
+    state.history.seconds = state.elapsed()
+    return state.history
 
 
-def _train(
-    model: nn.Module, task: Task, schedule: Schedule, train_readers: Ints, valid_readers: Ints
-) -> History:
-    started = time.monotonic()
-    rng = np.random.default_rng(schedule.seed)
-    optimizer = _optimizer(model, schedule)
-    balance = build_balance(task.balance, task.weights).to(next(model.parameters()).device)
-    balance.join(optimizer)
-    pace = _pace(optimizer, schedule, len(train_readers))
-    average = MovingAverage(model, schedule.averaging)
-    history, best, best_state = History(), np.inf, copy.deepcopy(model.state_dict())
-    progress = tqdm(range(1, schedule.epochs + 1), desc="training", unit="epoch")
-    for epoch in progress:
-        out_of_time = False
-        totals = _Totals()
-        model.train()
-        for readers in shuffled(train_readers, schedule.batch_readers, rng):
-            inputs = task.batches.sample(readers, rng)
-            losses = _step(model, task, inputs, readers, optimizer, balance)
-            average.update(model)
-            pace.step()
-            totals.add(losses)
-            if schedule.max_seconds and time.monotonic() - started > schedule.max_seconds:
-                out_of_time = True
-                break
-        entry: dict[str, Any] = {"epoch": epoch, "train": totals.means()}
-        if task.balance != "fixed":
-            entry["balance"] = balance.weights()
-        candidate = average.state(model)
-        candidate = with_exact_statistics(
-            model, candidate, _statistics_inputs(task, train_readers, schedule)
-        )
-        score = -float(epoch)
-        if len(valid_readers):
-            entry["valid"] = valid_losses(model, candidate, task, valid_readers, schedule)
-            score = sum(task.weights.of(head) * loss for head, loss in entry["valid"].items())
-        entry["seconds"] = round(time.monotonic() - started, 2)
-        history.epochs.append(entry)
-        progress.set_postfix_str(_in_words(entry))
-        if not np.isfinite(score):
-            raise TrainingError(f"the loss is not a number after epoch {epoch}")
-        if score < best:
-            best, history.best_epoch, best_state = score, epoch, candidate
-        if out_of_time or epoch - history.best_epoch >= schedule.patience:
-            history.stopped = "time budget" if out_of_time else "no better on valid"
+def _run(
+    state: TrainingState, task: Task, schedule: Schedule, checkpoints: Checkpoints | None
+) -> None:
+    """Train until the epochs, the patience or the time are over."""
+    identity = identity_of(state, task, schedule) if checkpoints else {}
+    if checkpoints and (held := checkpoints.load(identity)):
+        state.restore(held)
+    history = state.history
+    with tqdm(
+        total=schedule.epochs,
+        initial=len(history.epochs),
+        desc="training",
+        unit="epoch",
+        disable=not is_main(),
+    ) as progress:
+        while history.stopped == "epochs" and len(history.epochs) < schedule.epochs:
+            epoch = len(history.epochs) + 1
+            entry, is_late = _one_epoch(state, task, schedule, epoch)
+            history.epochs.append(entry)
+            _judge(state, task, schedule, entry)
+            if is_late:
+                history.stopped = "time budget"
+            elif epoch - history.best_epoch >= schedule.patience:
+                history.stopped = "no better on valid"
+            if checkpoints:
+                checkpoints.save(identity, state.checkpoint())
+            progress.set_postfix_str(_in_words(entry), refresh=False)
+            progress.update()
+
+
+def _one_epoch(
+    state: TrainingState, task: Task, schedule: Schedule, epoch: int
+) -> tuple[dict[str, Any], bool]:
+    """Go over the training readers once; return the record and whether the time ran out."""
+    totals, is_late = HeadTotals(), False
+    state.model.train()
+    readers_in_train = task.data.readers_of("train")
+    for readers in shuffled(readers_in_train, schedule.batch_readers, state.rng):
+        totals.add(_step(state, task, schedule, readers))
+        state.average.update(state.model)
+        state.pace.step()
+        budget = schedule.max_seconds
+        if budget and any_process(state.elapsed() > budget):
+            is_late = True
             break
-    progress.close()
-    model.load_state_dict(best_state)
-    model.eval().cpu()
-    history.seconds = round(time.monotonic() - started, 2)
-    return history
+    entry: dict[str, Any] = {"epoch": epoch, "train": totals.means()}
+    if task.balance != "fixed":
+        entry["balance"] = state.balance.weights()
+    return entry, is_late
 
 
-def _step(
-    model: nn.Module,
-    task: Task,
-    inputs: Inputs,
-    readers: Ints,
-    optimizer: torch.optim.Optimizer,
-    balance: Balance,
-) -> dict[str, tuple[Tensor, int]]:
-    device = next(model.parameters()).device
-    with balance.watch(model):
-        outputs: HeadOutputs = model(*to_tensors(inputs, device))
-    losses = masked_losses(outputs, task.labels(readers, device), task.age_loss)
-    optimizer.zero_grad(set_to_none=True)
-    balance.combine(losses).backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-    optimizer.step()
+def _step(state: TrainingState, task: Task, schedule: Schedule, readers: Ints) -> Losses:
+    """Learn from one batch; return its losses, those of all processes."""
+    share = share_of(len(readers))
+    inputs = to_tensors(task.batches.sample(readers, state.rng, share), state.device)
+    with autocast(schedule.precision, state.device), state.balance.watch(state.model):
+        outputs = state.model(*inputs)
+    labels = task.labels(readers[share], state.device)
+    losses = over_processes(masked_losses(_in_full(outputs), labels, task.age_loss))
+    state.optimizer.zero_grad(set_to_none=True)
+    # Each process has the loss of the whole batch: undivided, it would count once for each.
+    loss = state.balance.combine(losses) / world_size()
+    loss.backward()  # type: ignore[no-untyped-call]
+    sum_gradients([*state.model.parameters(), *state.balance.parameters()])
+    nn.utils.clip_grad_norm_(state.model.parameters(), _LARGEST_GRADIENT)
+    state.optimizer.step()
     return losses
 
 
+def _judge(state: TrainingState, task: Task, schedule: Schedule, entry: dict[str, Any]) -> None:
+    """Measure the weights on valid, and keep them if they are the best so far."""
+    epoch = entry["epoch"]
+    with autocast(schedule.precision, state.device):
+        candidate = with_exact_statistics(
+            state.model, state.average.state(state.model), statistics_inputs(task, schedule)
+        )
+    valid = task.data.readers_of("valid")
+    score = -float(epoch)
+    if len(valid):
+        entry["valid"] = valid_losses(state.model, candidate, task, valid, schedule)
+        score = sum(task.weights.of(head) * loss for head, loss in entry["valid"].items())
+    entry["seconds"] = state.elapsed()
+    if not np.isfinite(score):
+        raise TrainingError(f"the loss is not a number after epoch {epoch}")
+    if score < state.best:
+        state.best, state.history.best_epoch, state.best_state = score, epoch, candidate
+
+
 def valid_losses(
-    model: nn.Module, state: dict[str, Tensor], task: Task, readers: Ints, schedule: Schedule
+    model: nn.Module, weights: dict[str, Tensor], task: Task, readers: Ints, schedule: Schedule
 ) -> dict[str, float]:
-    """Return the mean loss of each head over some readers with the weights of `state`."""
+    """Return the mean loss of each head over some readers with other weights than the model's.
+
+    Every process measures a share of the readers; the means are over all of them.
+    """
     kept = copy.deepcopy(model.state_dict())
-    model.load_state_dict(state)
+    model.load_state_dict(weights)
     model.eval()
     device = next(model.parameters()).device
-    totals = _Totals()
-    with torch.inference_mode():
-        for at in range(0, len(readers), schedule.batch_readers):
-            part = readers[at : at + schedule.batch_readers]
-            outputs = model(*to_tensors(task.batches.newest(part), device))
+    totals = HeadTotals()
+    own = readers[share_of(len(readers))]
+    with torch.inference_mode(), autocast(schedule.precision, device):
+        for at in range(0, len(own), schedule.batch_readers):
+            part = own[at : at + schedule.batch_readers]
+            outputs = _in_full(model(*to_tensors(task.batches.newest(part), device)))
             totals.add(masked_losses(outputs, task.labels(part, device), task.age_loss))
     model.load_state_dict(kept)
-    return totals.means()
+    return totals.over_processes().means()
 
 
-@contextmanager
-def bounded_threads() -> Iterator[None]:
-    """Use at most `_MOST_THREADS` threads of this machine's share."""
-    before = torch.get_num_threads()
-    share = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(min(_MOST_THREADS, share or 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _device() -> torch.device:
+    """Return where to compute: where several processes exchange, or else a GPU if there is one."""
+    if is_distributed():
+        return exchange_device()
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-class _Totals:
-    """Per-head sums of losses and labels over an epoch."""
-
-    def __init__(self) -> None:
-        self._sums = dict.fromkeys(HEADS, 0.0)
-        self._counts = dict.fromkeys(HEADS, 0)
-
-    def add(self, losses: dict[str, tuple[Tensor, int]]) -> None:
-        for head, (total, count) in losses.items():
-            self._sums[head] += float(total.detach())
-            self._counts[head] += count
-
-    def means(self) -> dict[str, float]:
-        return {head: self._sums[head] / max(self._counts[head], 1) for head in HEADS}
-
-
-def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    if schedule.optimizer == "rmsprop":
-        # alpha and eps as in Keras, whose defaults the source article uses.
-        return torch.optim.RMSprop(
-            model.parameters(), lr=schedule.learning_rate, alpha=0.9, eps=1e-7
-        )
-    return torch.optim.AdamW(
-        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-
-
-def _pace(
-    optimizer: torch.optim.Optimizer, schedule: Schedule, num_readers: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Slow down to a tenth over the epochs, where the schedule says so."""
-    steps = schedule.epochs * -(-num_readers // schedule.batch_readers)
-    end = 0.1 if schedule.slow_down else 1.0
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, total_iters=steps)
-
-
-def _statistics_inputs(task: Task, readers: Ints, schedule: Schedule) -> list[Inputs]:
-    rng = np.random.default_rng(schedule.seed)
-    parts = list(shuffled(readers, schedule.batch_readers, rng))[:_STATISTICS_BATCHES]
-    return [task.batches.sample(part, rng) for part in parts]
+def _in_full(outputs: HeadOutputs) -> HeadOutputs:
+    """Return outputs in float32: losses are small sums of many."""
+    return HeadOutputs(*(part.float() for part in outputs))
 
 
 def _in_words(entry: dict[str, Any]) -> str:
