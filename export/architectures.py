@@ -11,6 +11,7 @@ from torch import nn
 
 from export.averaging import to_tensors
 from export.batches import ReferenceBatches, TwoStageBatches
+from export.checkpoints import Checkpoints
 from export.data import ReaderData
 from export.encoders import build_encoder
 from export.heads import LossWeights
@@ -64,6 +65,7 @@ class Run:
     prior: Prior
     weights: LossWeights
     schedule: Schedule
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,8 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
         ArticleEncoder(encoder, VECTOR_WIDTH), ProfileHead(VECTOR_WIDTH, run.prior)
     )
     batches = TwoStageBatches(run.data, run.tokens, run.options.max_clicks)
-    history = train(
-        model, Task(run.data, batches, run.prior, run.weights, "likelihood"), run.schedule
-    )
+    task = Task(run.data, batches, run.prior, run.weights, "likelihood")
+    history = train(model, task, run.schedule, run.checkpoints)
     served = ServedHead(model.head, run.prior).eval()
     encoder_path = directory / f"{ARTICLE_ENCODER}.onnx"
     head_path = directory / f"{PROFILE_HEAD}.onnx"
@@ -120,7 +121,7 @@ def train_reference(run: Run, directory: Path) -> Exported:
     model = ReferenceModel(run.vocabulary_size, run.prior)
     batches = ReferenceBatches(run.data, run.tokens, run.options.max_clicks, READER_TOKENS)
     task = Task(run.data, batches, run.prior, run.weights, "squared")
-    history = train(model, task, run.schedule)
+    history = train(model, task, run.schedule, run.checkpoints)
     served = ServedReader(model, _age_error(model, task)).eval()
     path = directory / f"{READER_MODEL}.onnx"
     graphs = {READER_MODEL: export_reader_model(served, READER_TOKENS, path)}

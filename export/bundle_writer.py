@@ -1,5 +1,6 @@
 """From a reading set to a bundle: tokenizer, training, export, checks, manifest, in this order."""
 
+import tempfile
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from export.architectures import (
     Run,
 )
 from export.bundle_model import BundleModel
+from export.checkpoints import Checkpoints
 from export.data import ReaderData, article_tokens, load_reader_data
+from export.distributed import bytes_from_main, is_main
 from export.evaluation import evaluate_data
 from export.heads import REFERENCE_WEIGHTS, TWO_STAGE_WEIGHTS, parse_loss_weights
 from export.options import TrainingOptions
@@ -44,6 +47,8 @@ _EXPORT_SECONDS_SHARE = 0.85  # of a time budget for training; the rest is expor
 def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest:
     """Train on a reading set, write the bundle to `out` and return its manifest.
 
+    Of several processes the main one writes; all return its manifest.
+
     Raises:
         ReadingSetError: when the reading set is not valid.
         TrainingError: when the set or the options cannot give a model.
@@ -54,7 +59,10 @@ def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise TrainingError(f"{name} must be above 0, not {value}")
-    data = load_reader_data(ReadingSet(dataset), options.reads_tags)
+    if options.resume and not options.checkpoint:
+        raise TrainingError("resume needs a checkpoint directory")
+    cache = Path(options.cache) if options.cache else None
+    data = load_reader_data(ReadingSet(dataset), options.reads_tags, cache)
     written: list[Manifest] = []
 
     def fill(directory: Path) -> None:
@@ -73,12 +81,20 @@ def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest
         _write_manifest(manifest, directory)
         written.append(manifest)
 
-    write_bundle(out, fill)
-    return written[0]
+    if is_main():
+        write_bundle(out, fill)
+    else:
+        with tempfile.TemporaryDirectory() as unused:
+            run = _prepare(data, options, Path(unused) / TOKENIZER_FILE, started)
+            ARCHITECTURES[options.architecture](run, Path(unused))
+    manifest = bytes_from_main(msgspec.json.encode(written[0]) if is_main() else b"")
+    return msgspec.json.decode(manifest, type=Manifest)
 
 
 def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: float) -> Run:
-    train_tokenizer(data.texts, path, options.seed)
+    if is_main():
+        train_tokenizer(data.texts, path, options.seed)
+    path.write_bytes(bytes_from_main(path.read_bytes() if is_main() else b""))
     tokenizer = Tokenizer(path)
     tokens = article_tokens(data, tokenizer, options.article_tokens)
     two_stage = options.architecture == "two-stage"
@@ -101,6 +117,10 @@ def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: fl
             epochs=options.epochs or schedule.epochs,
             seed=options.seed,
             max_seconds=budget,
+            precision=options.precision,
+        ),
+        checkpoints=(
+            Checkpoints(Path(options.checkpoint), options.resume) if options.checkpoint else None
         ),
     )
 

@@ -83,16 +83,39 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
 @click.option("--reads-tags/--no-reads-tags", default=None, help="Let the encoder read tags.")
 @click.option("--int8/--no-int8", default=None, help="Export the encoder with 8-bit weights.")
 @click.option("--max-seconds", type=float, help="Time budget; stops early and keeps the best.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Default: auto, which is bfloat16 on a GPU and float32 on a CPU.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False),
+    help="Keep the set's arrays here, for the next training on the same files.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(file_okay=False),
+    help="Keep the state after each epoch here.",
+)
+@click.option("--resume/--no-resume", default=None, help="Go on from the checkpoint, if any.")
 @_JSON
 def train(dataset: Path, out: Path, config: Path | None, as_json: bool, **chosen: Any) -> None:
-    """Train a model on the reading set DATASET and export it as a bundle."""
+    """Train a model on the reading set DATASET and export it as a bundle.
+
+    For several processes: torchrun --nproc-per-node 2 -m worker.cli train DATASET --out BUNDLE
+    """
     try:
         from export.bundle_writer import train_bundle
+        from export.distributed import is_main, processes
         from export.options import load_options
     except ModuleNotFoundError as error:
         raise _needs_training_extra(error) from error
 
-    manifest = train_bundle(dataset, out, load_options(config, **chosen))
+    with processes():
+        manifest = train_bundle(dataset, out, load_options(config, **chosen))
+        if not is_main():
+            return
     if as_json:
         click.echo(msgspec.json.encode(_Trained(str(out), manifest)))
         return

@@ -8,6 +8,8 @@ import msgspec
 
 from schemas.errors import TrainingError
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -31,6 +33,14 @@ class TrainingOptions:
     """Whether the article encoder is exported with 8-bit weights."""
     max_seconds: float | None = None
     """Time budget; with one, the result depends on the machine's speed."""
+    precision: Precision = "auto"
+    """Numbers of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    cache: str | None = None
+    """Directory in which the set's arrays are kept for the next training."""
+    checkpoint: str | None = None
+    """Directory for the state after each epoch."""
+    resume: bool = False
+    """Whether to go on from the state in `checkpoint`, if there is one."""
 
 
 def load_options(path: Path | None, **changes: Any) -> TrainingOptions:

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from export.options import Precision
 
 _MOST_THREADS = 16
 
@@ -45,6 +44,9 @@ def reproducible(device: torch.device) -> Iterator[None]:
 def bounded_threads() -> Iterator[None]:
     """Use at most 16 threads of this process's share of the machine."""
     before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ and "LOCAL_WORLD_SIZE" not in os.environ:
+        yield  # somebody has chosen; torchrun, which sets 1, has not
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     share = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(max(1, min(_MOST_THREADS, share)))

@@ -8,7 +8,7 @@ import torch
 from export.batches import Batcher
 from export.data import Ints, ReaderData
 from export.heads import Labels, LossWeights
-from export.precision import Precision
+from export.options import Precision
 from export.prior import Prior
 
 
