@@ -77,7 +77,7 @@ class Checkpoints:
 
 def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """Name the first thing that differs."""
-    for name in sorted(there.keys() | here.keys()):
+    for name in {**here, **there}:
         one, other = there.get(name), here.get(name)
         if one != other:
             if isinstance(one, dict) and isinstance(other, dict):

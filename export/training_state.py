@@ -98,10 +98,10 @@ def identity_of(state: TrainingState, task: Task, schedule: Schedule) -> dict[st
         "options": {**options, "balance": task.balance},
         "loss weights": asdict(task.weights),
         "set": {"name": task.data.name, "content": task.data.fingerprint},
-        "inputs": digest.hexdigest(),
         "network": str(state.model),
         "processes": world_size(),
         "device": state.device.type,
+        "inputs": digest.hexdigest(),
     }
 
 

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.batches import TwoStageBatches, newest_clicks, sampled_clicks, shuffled
+from export.batches import (
+    FEW_CLICKS_SHARE,
+    NO_CLICKS_SHARE,
+    PREFIX_SHARE,
+    TwoStageBatches,
+    newest_clicks,
+    sampled_clicks,
+    shuffled,
+)
 from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens
 from export.prior import prior_of
 from schemas.errors import TrainingError
@@ -112,6 +120,86 @@ def test_sampled_clicks_are_a_reader_s_own_and_within_the_limit(tmp_path: Path) 
         assert held[0] <= 4 and held[1] <= 1
         assert set(batch.articles[0][batch.mask[0] > 0]) <= {0, 1}
         assert (np.diff(batch.ages_hours[0][batch.mask[0] > 0]) >= 0).all()
+
+
+def long_history(tmp_path: Path) -> ReaderData:
+    """A reader who clicked once an hour: a click's hour is its place in the history."""
+    clicks = [click("u", "abc"[hour % 3], hour) for hour in range(40)]
+    clicks += [click("v", "a", 0)]
+    return load(tmp_path, [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}], clicks)
+
+
+def ages(data: ReaderData, limit: int, times: int = 300) -> list[list[int]]:
+    """Return the hours before the newest click, of the long history's samples."""
+    rng = np.random.default_rng(1)
+    batches = [sampled_clicks(data, np.array([0, 1]), limit, rng) for _ in range(times)]
+    return [batch.ages_hours[0][batch.mask[0] > 0].astype(int).tolist() for batch in batches]
+
+
+def test_some_samples_are_a_prefix_s_newest_clicks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = long_history(tmp_path)
+    monkeypatch.setattr("export.batches.NO_CLICKS_SHARE", 0.0)
+    monkeypatch.setattr("export.batches.PREFIX_SHARE", 1.0)
+    monkeypatch.setattr("export.batches.FEW_CLICKS_SHARE", 0.0)
+    drawn = ages(data, 5)
+    assert all(sample == list(range(len(sample))) for sample in drawn)
+    assert {len(sample) for sample in drawn} == {1, 2, 3, 4, 5}
+    rng = np.random.default_rng(1)
+    newest = []
+    for _ in range(300):
+        batch = sampled_clicks(data, np.array([0]), 5, rng)
+        newest.append((int(batch.articles[0, 0]), int(batch.mask.sum())))
+    # A full window ends anywhere, not only with the reader's newest click, which is on "a".
+    assert {article for article, held in newest if held == 5} == {0, 1, 2}
+
+
+def test_other_samples_are_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.batches.NO_CLICKS_SHARE", 0.0)
+    monkeypatch.setattr("export.batches.PREFIX_SHARE", 0.0)
+    data = long_history(tmp_path)
+    monkeypatch.setattr("export.batches.FEW_CLICKS_SHARE", 0.0)
+    drawn = ages(data, 5)
+    assert {len(sample) for sample in drawn} == {5}
+    assert any(sample != list(range(5)) for sample in drawn)
+    monkeypatch.setattr("export.batches.FEW_CLICKS_SHARE", 1.0)
+    assert {len(sample) for sample in ages(data, 5)} == {1, 2, 3, 4, 5}
+
+
+def test_every_click_is_drawn_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.batches.PREFIX_SHARE", 0.0)
+    clicks = [click("u", name, hour) for hour, name in enumerate("abc")]
+    data = load(tmp_path, [{"user_id": "u", "age": 30}], clicks)
+    rng = np.random.default_rng(2)
+    seen = np.zeros(3)
+    for _ in range(2_000):
+        batch = sampled_clicks(data, np.array([0]), 1, rng)
+        seen[batch.articles[batch.mask > 0]] += 1
+    assert seen / seen.sum() == pytest.approx([1 / 3] * 3, abs=0.04)
+
+
+def test_the_shares_of_samples_are_as_they_say(tmp_path: Path) -> None:
+    data = long_history(tmp_path)
+    sizes = np.array([len(sample) for sample in ages(data, 30, times=4_000)])
+    assert (sizes == 0).mean() == pytest.approx(NO_CLICKS_SHARE, abs=0.01)
+    long_prefixes = PREFIX_SHARE * (1.0 - np.log(30.0) / np.log(41.0))
+    few = FEW_CLICKS_SHARE * (1.0 - np.log(30.0) / np.log(31.0))
+    rest = 1.0 - NO_CLICKS_SHARE - PREFIX_SHARE - FEW_CLICKS_SHARE
+    assert (sizes == 30).mean() == pytest.approx(rest + long_prefixes + few, abs=0.03)
+
+
+def test_the_share_of_a_batch_draws_the_same_chance(tmp_path: Path) -> None:
+    data = long_history(tmp_path)
+    readers = np.array([0, 1, 0, 0])
+    whole, part = (
+        sampled_clicks(data, readers, 6, np.random.default_rng(8), share)
+        for share in (slice(None), slice(2, 4))
+    )
+    width = part.articles.shape[1]
+    assert (whole.articles[2:, :width] == part.articles).all()
+    assert (whole.ages_hours[2:, :width] == part.ages_hours).all()
+    assert whole.mask[2:, width:].sum() == 0
 
 
 def test_each_article_of_a_batch_is_encoded_once(tmp_path: Path) -> None:
