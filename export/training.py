@@ -135,10 +135,10 @@ def _step(state: TrainingState, task: Task, schedule: Schedule, readers: Ints) -
 def _judge(state: TrainingState, task: Task, schedule: Schedule, entry: dict[str, Any]) -> None:
     """Measure the weights on valid, and keep them if they are the best so far."""
     epoch = entry["epoch"]
-    with autocast(schedule.precision, state.device):
-        candidate = with_exact_statistics(
-            state.model, state.average.state(state.model), statistics_inputs(task, schedule)
-        )
+    # In float32 whatever the training's precision: as it will be served.
+    candidate = with_exact_statistics(
+        state.model, state.average.state(state.model), statistics_inputs(task, schedule)
+    )
     valid = task.data.readers_of("valid")
     score = -float(epoch)
     if len(valid):
@@ -164,7 +164,7 @@ def valid_losses(
     device = next(model.parameters()).device
     totals = HeadTotals()
     own = readers[share_of(len(readers))]
-    with torch.inference_mode(), autocast(schedule.precision, device):
+    with torch.inference_mode():
         for at in range(0, len(own), schedule.batch_readers):
             part = own[at : at + schedule.batch_readers]
             outputs = _in_full(model(*to_tensors(task.batches.newest(part), device)))

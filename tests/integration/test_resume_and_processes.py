@@ -18,20 +18,16 @@ from export.batches import TwoStageBatches
 from export.bundle_writer import train_bundle
 from export.checkpoints import FILE, Checkpoints
 from export.data import ReaderData, load_reader_data
-from export.encoders import build_encoder
-from export.heads import TWO_STAGE_WEIGHTS, LossWeights
+from export.heads import LossWeights
 from export.options import TrainingOptions
-from export.prior import prior_of
-from export.schedule import Task
 from export.training import train
-from export.two_stage import ArticleEncoder, ProfileHead, TwoStageModel
 from schemas.bundle import load_manifest
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet
+from tests.integration.test_train_export import TOKENS, VOCABULARY, small_task
 from tests.tiny_sets import write_easy_set
 
 SCHEDULE = replace(TWO_STAGE_SCHEDULE, epochs=3, batch_readers=29, averaging=0.9)
-WIDTH, VOCABULARY, TOKENS = 8, 60, 16
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +41,11 @@ def data(easy_set: Path) -> ReaderData:
 
 
 def small(data: ReaderData, batches: type[TwoStageBatches] = TwoStageBatches) -> Any:
-    torch.manual_seed(1)
+    model, task = small_task(data)
     tokens = np.random.default_rng(0).integers(
         0, VOCABULARY, (len(data.texts), TOKENS), dtype=np.int32
     )
-    prior = prior_of(data, data.readers_of("train"))
-    encoder = ArticleEncoder(build_encoder("conv1d", VOCABULARY, WIDTH), WIDTH)
-    task = Task(data, batches(data, tokens, 8), prior, TWO_STAGE_WEIGHTS, "likelihood")
-    return TwoStageModel(encoder, ProfileHead(WIDTH, prior)), replace(task, balance="uncertainty")
+    return model, replace(task, balance="uncertainty", batches=batches(data, tokens, 8))
 
 
 class Interrupted(TwoStageBatches):
