@@ -14,7 +14,7 @@ import torch
 
 from export.architectures import TWO_STAGE_SCHEDULE
 from export.averaging import to_tensors
-from export.batches import TwoStageBatches
+from export.batches import Batcher
 from export.bundle_writer import train_bundle
 from export.checkpoints import FILE, Checkpoints
 from export.data import ReaderData, load_reader_data
@@ -24,7 +24,7 @@ from export.training import train
 from schemas.bundle import load_manifest
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet
-from tests.integration.test_train_export import TOKENS, VOCABULARY, small_task
+from tests.integration.test_train_export import small_task
 from tests.tiny_sets import write_easy_set
 
 SCHEDULE = replace(TWO_STAGE_SCHEDULE, epochs=3, batch_readers=29, averaging=0.9)
@@ -40,31 +40,31 @@ def data(easy_set: Path) -> ReaderData:
     return load_reader_data(ReadingSet(easy_set))
 
 
-def small(data: ReaderData, batches: type[TwoStageBatches] = TwoStageBatches) -> Any:
+def small(data: ReaderData, is_interrupted: bool = False) -> Any:
     model, task = small_task(data)
-    tokens = np.random.default_rng(0).integers(
-        0, VOCABULARY, (len(data.texts), TOKENS), dtype=np.int32
-    )
-    return model, replace(task, balance="uncertainty", batches=batches(data, tokens, 8))
+    batches = Interrupted(task.batches) if is_interrupted else task.batches
+    return model, replace(task, balance="uncertainty", batches=batches)
 
 
-class Interrupted(TwoStageBatches):
-    """Batches of which the second epoch's second is never drawn."""
+class Interrupted:
+    """Batches of which the last of the second epoch is never drawn."""
 
-    drawn = 0
+    def __init__(self, batches: Batcher) -> None:
+        self.newest = batches.newest
+        self._batches, self._drawn = batches, 0
 
     def sample(self, *arguments: Any) -> Any:
-        self.drawn += 1
-        # Four statistics batches for the checkpoint's identity, three of the first epoch, ...
-        if self.drawn == 12:
+        self._drawn += 1
+        # Three for the checkpoint's identity, three of the first epoch and three to judge it.
+        if self._drawn == 12:
             raise KeyboardInterrupt
-        return super().sample(*arguments)
+        return self._batches.sample(*arguments)
 
 
 def test_a_resumed_training_ends_with_the_same_weights(data: ReaderData, tmp_path: Path) -> None:
     whole, task = small(data)
     expected = train(whole, task, SCHEDULE)
-    stopped, task = small(data, Interrupted)
+    stopped, task = small(data, is_interrupted=True)
     with pytest.raises(KeyboardInterrupt):
         train(stopped, task, SCHEDULE, Checkpoints(tmp_path))
     resumed, task = small(data)
@@ -81,7 +81,7 @@ def test_a_resumed_training_ends_with_the_same_weights(data: ReaderData, tmp_pat
 def test_a_finished_training_is_not_trained_again(data: ReaderData, tmp_path: Path) -> None:
     first, task = small(data)
     train(first, task, SCHEDULE, Checkpoints(tmp_path))
-    again, task = small(data, Interrupted)
+    again, task = small(data, is_interrupted=True)
     history = train(again, task, SCHEDULE, Checkpoints(tmp_path, resume=True))
     assert len(history.epochs) == 3
     assert all(
