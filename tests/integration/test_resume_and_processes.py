@@ -163,7 +163,7 @@ def test_shares_make_up_the_whole_batch(data: ReaderData) -> None:
     ]
     clicked = [
         tokens[row][mask > 0].tolist()
-        for tokens, rows, _, masks in (whole, *parts)
+        for tokens, rows, _, masks, *_ in (whole, *parts)
         for row, mask in zip(rows, masks, strict=True)
     ]
     trimmed = [[[t for t in article if t] for article in reader] for reader in clicked]
