@@ -1,7 +1,7 @@
 """The architectures: what each trains, and the graphs it writes once they equal the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,19 @@ from torch import nn
 
 from export.averaging import to_tensors
 from export.batches import ReferenceBatches, TwoStageBatches
+from export.calibration import calibrate
 from export.checkpoints import Checkpoints
 from export.data import ReaderData
 from export.encoders import build_encoder
 from export.heads import LossWeights
+from export.linear_fit import fit_linear
+from export.linear_scores import LinearScores
 from export.onnx_export import (
     ServedHead,
     ServedReader,
     check_graph,
     click_cases,
+    describe_graph,
     export_article_encoder,
     export_profile_head,
     export_reader_model,
@@ -27,9 +31,10 @@ from export.onnx_export import (
 )
 from export.options import TrainingOptions
 from export.prior import Prior
+from export.quantize import quantize_encoder
 from export.reference import READER_TOKENS, ReferenceModel
 from export.training import History, Schedule, Task, train
-from export.two_stage import ArticleEncoder, ProfileHead, TwoStageModel
+from export.two_stage import ArticleEncoder, CentredEncoder, ProfileHead, TwoStageModel
 from schemas.bundle import (
     ARTICLE_ENCODER,
     PROFILE_HEAD,
@@ -37,7 +42,8 @@ from schemas.bundle import (
     GraphSpec,
 )
 
-VECTOR_WIDTH = 128
+LEARNED_WIDTH = 64
+"""Components of an article vector that the network learns, beside the linear scores."""
 
 TWO_STAGE_SCHEDULE = Schedule(
     epochs=12,
@@ -61,6 +67,7 @@ class Run:
     options: TrainingOptions
     data: ReaderData
     tokens: NDArray[np.int32]  # (A, T)
+    max_clicks: int
     vocabulary_size: int
     prior: Prior
     weights: LossWeights
@@ -77,50 +84,60 @@ class Exported:
     row_width: int
     reader_tokens: int | None
     history: History
+    parameters: int
+    calibration: dict[str, float]
 
 
 def train_two_stage(run: Run, directory: Path) -> Exported:
-    """Train the article encoder and the profile head together; write two graphs."""
-    encoder = build_encoder(run.options.encoder, run.vocabulary_size, VECTOR_WIDTH)
+    """Fit the linear path, train encoder and profile head together, calibrate; write two graphs."""
+    options = run.options
+    limit = run.max_clicks
+    linear = fit_linear(run.data, run.tokens, run.vocabulary_size, limit, options.seed)
+    encoder = build_encoder(options.encoder, run.vocabulary_size, LEARNED_WIDTH)
+    scores = LinearScores(linear)
     model = TwoStageModel(
-        ArticleEncoder(encoder, VECTOR_WIDTH), ProfileHead(VECTOR_WIDTH, run.prior)
+        ArticleEncoder(scores, CentredEncoder(encoder, LEARNED_WIDTH)),
+        ProfileHead(scores.width, LEARNED_WIDTH, run.prior),
     )
-    batches = TwoStageBatches(run.data, run.tokens, run.options.max_clicks)
-    task = Task(run.data, batches, run.prior, run.weights, "likelihood")
+    batches = TwoStageBatches(run.data, run.tokens, limit, linear)
+    task = Task(run.data, batches, run.prior, run.weights, "distribution", options.balance)
     history = train(model, task, run.schedule, run.checkpoints)
-    served = ServedHead(model.head, run.prior).eval()
+    calibration = calibrate(model, task)
+    served = ServedHead(model.head, run.prior, calibration).eval()
+    width = scores.width + LEARNED_WIDTH
     encoder_path = directory / f"{ARTICLE_ENCODER}.onnx"
     head_path = directory / f"{PROFILE_HEAD}.onnx"
     graphs = {
-        ARTICLE_ENCODER: export_article_encoder(
-            model.articles, run.options.article_tokens, encoder_path
-        ),
-        PROFILE_HEAD: export_profile_head(served, VECTOR_WIDTH, head_path),
+        ARTICLE_ENCODER: export_article_encoder(model.articles, run.tokens.shape[1], encoder_path),
+        PROFILE_HEAD: export_profile_head(served, width, head_path),
     }
     with torch.inference_mode():
         vectors = model.articles(torch.from_numpy(run.tokens[:256])).numpy()
-    seed = run.options.seed
+    cases = token_cases(run.tokens, run.vocabulary_size, options.seed)
+    differences = {
+        ARTICLE_ENCODER: check_graph(encoder_path, model.articles, cases),
+        PROFILE_HEAD: check_graph(head_path, served, click_cases(vectors, limit, options.seed)),
+    }
+    if options.int8:
+        similarity = quantize_encoder(encoder_path, encoder_path, run.tokens)
+        differences["int8 cosine"] = similarity
+        graphs[ARTICLE_ENCODER] = describe_graph(encoder_path)
     return Exported(
         graphs=graphs,
-        differences={
-            ARTICLE_ENCODER: check_graph(
-                encoder_path, model.articles, token_cases(run.tokens, run.vocabulary_size, seed)
-            ),
-            PROFILE_HEAD: check_graph(
-                head_path, served, click_cases(vectors, run.options.max_clicks, seed)
-            ),
-        },
-        row_width=VECTOR_WIDTH,
+        differences=differences,
+        row_width=width,
         reader_tokens=None,
         history=history,
+        parameters=sum(weight.numel() for weight in model.parameters()) + linear.weights.size,
+        calibration=asdict(calibration),
     )
 
 
 def train_reference(run: Run, directory: Path) -> Exported:
     """Train the reference network; write its one graph."""
     model = ReferenceModel(run.vocabulary_size, run.prior)
-    batches = ReferenceBatches(run.data, run.tokens, run.options.max_clicks, READER_TOKENS)
-    task = Task(run.data, batches, run.prior, run.weights, "squared")
+    batches = ReferenceBatches(run.data, run.tokens, run.max_clicks, READER_TOKENS)
+    task = Task(run.data, batches, run.prior, run.weights, "squared", run.options.balance)
     history = train(model, task, run.schedule, run.checkpoints)
     served = ServedReader(model, _age_error(model, task)).eval()
     path = directory / f"{READER_MODEL}.onnx"
@@ -130,9 +147,11 @@ def train_reference(run: Run, directory: Path) -> Exported:
     return Exported(
         graphs=graphs,
         differences={READER_MODEL: check_graph(path, served, cases)},
-        row_width=run.options.article_tokens,
+        row_width=run.tokens.shape[1],
         reader_tokens=READER_TOKENS,
         history=history,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        calibration={"age_sd_years": served.age_sd_years},
     )
 
 

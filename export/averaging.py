@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.batches import Inputs
+from export.standardise import Standardise
 
 
 class MovingAverage:
@@ -59,7 +60,7 @@ def with_exact_statistics(
 
     Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d)]
+    norms = [layer for layer in model.modules() if isinstance(layer, Standardise)]
     if not norms:
         return state
     kept = copy.deepcopy(model.state_dict())

@@ -196,7 +196,7 @@ def _means(losses: Losses) -> dict[str, Tensor]:
 def _shared_layer(model: nn.Module) -> nn.Module | None:
     """Return the layer whose output every head reads."""
     if isinstance(model, TwoStageModel):
-        return model.articles
+        return model.articles.learned
     if isinstance(model, ReferenceModel):
         return model.dense
     return None

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data import Floats, Ints, ReaderData, reader_tokens
+from export.linear_fit import LinearFit
 
 Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
@@ -121,29 +122,41 @@ def _log_uniform(most: Ints, chance: Floats) -> Ints:
 
 
 class TwoStageBatches:
-    """Inputs of the two-stage network: distinct articles (U, T), then rows, ages, mask (B, N)."""
+    """Inputs of the two-stage network.
 
-    def __init__(self, data: ReaderData, tokens: Int32s, max_clicks: int) -> None:
+    Distinct articles (U, T); rows, ages and mask (B, N); linear scores (B, N, H).
+    """
+
+    def __init__(
+        self, data: ReaderData, tokens: Int32s, max_clicks: int, linear: LinearFit
+    ) -> None:
         self._data = data
         self._tokens = tokens
         self._limit = max_clicks
+        self._linear = linear
 
     def sample(self, readers: Ints, rng: np.random.Generator, share: slice = EVERYONE) -> Inputs:
-        """Return inputs from a random part of each reader's clicks."""
-        return self._inputs(sampled_clicks(self._data, readers, self._limit, rng, share))
+        """Return inputs from a random part of each reader's clicks.
+
+        The scores are by the fit that knows nothing of the reader's own labels.
+        """
+        clicks = sampled_clicks(self._data, readers, self._limit, rng, share)
+        return self._inputs(clicks, self._linear.fold[readers[share]])
 
     def newest(self, readers: Ints) -> Inputs:
-        """Return inputs from each reader's newest clicks."""
-        return self._inputs(newest_clicks(self._data, readers, self._limit))
+        """Return inputs from each reader's newest clicks, with the scores as in serving."""
+        clicks = newest_clicks(self._data, readers, self._limit)
+        return self._inputs(clicks, np.full(len(readers), len(self._linear.scores) - 1))
 
-    def _inputs(self, clicks: Clicks) -> Inputs:
+    def _inputs(self, clicks: Clicks, fold: Ints) -> Inputs:
         distinct, rows = np.unique(clicks.articles, return_inverse=True)
         if len(distinct) == 0:
             distinct = np.zeros(1, dtype=np.int64)  # a share without readers has something to read
         tokens = self._tokens[distinct]
         # Padding does not matter to an encoder, so no column needs to be padding only.
         longest = max(1, int((tokens != 0).sum(1).max()))
-        return tokens[:, :longest], rows.reshape(clicks.articles.shape), *clicks[1:]
+        scores = self._linear.scores[fold[:, None], clicks.articles] * clicks.mask[..., None]
+        return tokens[:, :longest], rows.reshape(clicks.articles.shape), *clicks[1:], scores
 
 
 class ReferenceBatches:

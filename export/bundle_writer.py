@@ -18,10 +18,12 @@ from export.architectures import (
     Run,
 )
 from export.bundle_model import BundleModel
+from export.card import write_card
 from export.checkpoints import Checkpoints
 from export.data import ReaderData, article_tokens, load_reader_data
 from export.distributed import bytes_from_main, is_main
 from export.evaluation import evaluate_data
+from export.extent import usual_clicks, usual_tokens
 from export.heads import REFERENCE_WEIGHTS, TWO_STAGE_WEIGHTS, parse_loss_weights
 from export.options import TrainingOptions
 from export.prior import prior_of
@@ -44,8 +46,12 @@ from schemas.tokenizer import Tokenizer
 _EXPORT_SECONDS_SHARE = 0.85  # of a time budget for training; the rest is export and evaluation
 
 
-def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest:
+def train_bundle(
+    dataset: Path, out: Path, options: TrainingOptions, measure: bool = True
+) -> Manifest:
     """Train on a reading set, write the bundle to `out` and return its manifest.
+
+    measure: whether to evaluate on the test split and to write the model card.
 
     Of several processes the main one writes; all return its manifest.
 
@@ -68,16 +74,18 @@ def train_bundle(dataset: Path, out: Path, options: TrainingOptions) -> Manifest
     def fill(directory: Path) -> None:
         run = _prepare(data, options, directory / TOKENIZER_FILE, started)
         exported = ARCHITECTURES[options.architecture](run, directory)
-        affinity = learn_tag_affinity(data, options.max_clicks)
+        affinity = learn_tag_affinity(data, run.max_clicks)
         (directory / TAG_AFFINITY_FILE).write_bytes(msgspec.json.encode(affinity))
         manifest = _manifest(run, exported, directory)
         _write_manifest(manifest, directory)
-        if len(data.readers_of("test")):
-            # Measured on the files themselves, as the worker will run them.
-            result = evaluate_data(BundleModel(directory), data, "test")
-            manifest = msgspec.structs.replace(manifest, metrics=result)
         facts = {**manifest.training, "seconds": round(time.monotonic() - started, 1)}
         manifest = msgspec.structs.replace(manifest, training=facts)
+        if measure and len(data.readers_of("test")):
+            # Measured on the files themselves, as the worker will run them.
+            result = evaluate_data(BundleModel(directory), data, "test", directory=dataset)
+            manifest = msgspec.structs.replace(manifest, metrics=result)
+            write_card(directory, result, manifest)
+            manifest = msgspec.structs.replace(manifest, files=describe_files(directory))
         _write_manifest(manifest, directory)
         written.append(manifest)
 
@@ -96,7 +104,8 @@ def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: fl
         train_tokenizer(data.texts, path, options.seed)
     path.write_bytes(bytes_from_main(path.read_bytes() if is_main() else b""))
     tokenizer = Tokenizer(path)
-    tokens = article_tokens(data, tokenizer, options.article_tokens)
+    num_tokens = options.article_tokens or usual_tokens(data, tokenizer, options.seed)
+    tokens = article_tokens(data, tokenizer, num_tokens)
     two_stage = options.architecture == "two-stage"
     schedule = TWO_STAGE_SCHEDULE if two_stage else REFERENCE_SCHEDULE
     budget = options.max_seconds
@@ -107,6 +116,7 @@ def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: fl
         options=options,
         data=data,
         tokens=tokens,
+        max_clicks=options.max_clicks or usual_clicks(data),
         vocabulary_size=tokenizer.vocabulary_size,
         prior=prior_of(data, data.readers_of("train")),
         weights=parse_loss_weights(
@@ -134,9 +144,9 @@ def _manifest(run: Run, exported: Exported, directory: Path) -> Manifest:
         graphs=exported.graphs,
         files=files,
         vocabulary_size=run.vocabulary_size,
-        article_tokens=options.article_tokens,
+        article_tokens=run.tokens.shape[1],
         row_width=exported.row_width,
-        max_clicks=options.max_clicks,
+        max_clicks=run.max_clicks,
         reads_tags=options.reads_tags,
         reader_tokens=exported.reader_tokens,
         income_groups=run.data.income_groups,
@@ -153,6 +163,9 @@ def _facts(run: Run, exported: Exported, history: History) -> dict[str, Any]:
         "licence": run.data.licence,
         **run.data.counts(),
         "encoder": run.options.encoder if run.options.architecture == "two-stage" else None,
+        "options": asdict(run.options),
+        "parameters": exported.parameters,
+        "calibration": exported.calibration,
         "prior": run.prior.as_dict(),
         "seed": run.options.seed,
         "loss_weights": asdict(run.weights),

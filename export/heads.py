@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ HEADS = ("age", "income", "gender")
 class HeadOutputs(NamedTuple):
     """Raw outputs of a network for B readers and G income groups."""
 
-    age: Tensor  # (B,) standardised in the two-stage architecture, years in the reference
-    age_log_sd: Tensor  # (B,) of the standardised age
+    age: Tensor  # (B, K) logits of the age bands; in the reference (B,) years
     income: Tensor  # (B, G) logits
     gender: Tensor  # (B,) logit of being a woman
 
@@ -25,7 +24,7 @@ class HeadOutputs(NamedTuple):
 class Labels(NamedTuple):
     """Labels of B readers; a missing age is NaN, a missing group or gender -1."""
 
-    age: Tensor  # (B,) in the unit of `HeadOutputs.age`
+    age: Tensor  # (B,) number of the age band; years where that is what the head puts out
     income: Tensor  # (B,) int64
     gender: Tensor  # (B,) int64
 
@@ -47,9 +46,11 @@ REFERENCE_WEIGHTS = LossWeights(age=0.25, income=1.0, gender=10.0)
 """Those of the source article, for a squared error in years."""
 
 TWO_STAGE_WEIGHTS = LossWeights(age=1.0, income=0.5, gender=2.0)
-"""For losses in nats: a prior's cross-entropy is 0.69 for gender and 2.3 for ten income groups,
-and the standardised age's is 1.4; these weights give each head a like share of the gradient, so
-that none starves another."""
+"""A prior's cross-entropy is 0.69 nats for gender and 2.3 for ten income groups, and the loss of
+the age's distribution about 2; these weights give each head a like share of the gradient, so that
+none starves another."""
+
+_RANKED_SHARE, _CROSS_ENTROPY_SHARE = 2.0, 0.5
 
 
 def parse_loss_weights(text: str, default: LossWeights) -> LossWeights:
@@ -77,21 +78,19 @@ def parse_loss_weights(text: str, default: LossWeights) -> LossWeights:
 
 
 def masked_losses(
-    outputs: HeadOutputs, labels: Labels, age_loss: Literal["likelihood", "squared"]
+    outputs: HeadOutputs, labels: Labels, age_steps: Tensor | None
 ) -> dict[str, tuple[Tensor, int]]:
     """Return, per head, the sum of the losses and the number of labels it is over.
 
-    Age: the negative log-likelihood of a normal distribution (nats) or the squared error.
+    Age: with `age_steps` (K - 1,), the distances between the bands' middles in standard
+    deviations, the distribution's loss (`distribution_loss`); without, the squared error in years.
     Income: categorical cross-entropy. Gender: binary cross-entropy.
     """
     known = ~labels.age.isnan()
-    error = outputs.age[known] - labels.age[known]
-    if age_loss == "squared":
-        age = error.square().sum()
+    if age_steps is None:
+        age = (outputs.age[known] - labels.age[known]).square().sum()
     else:
-        log_sd = outputs.age_log_sd[known]
-        z = error * torch.exp(-log_sd)
-        age = (0.5 * z.square() + log_sd + 0.5 * math.log(2.0 * math.pi)).sum()
+        age = distribution_loss(outputs.age[known], labels.age[known].long(), age_steps).sum()
     has_income, has_gender = labels.income >= 0, labels.gender >= 0
     income = functional.cross_entropy(
         outputs.income[has_income], labels.income[has_income], reduction="sum"
@@ -106,6 +105,22 @@ def masked_losses(
         "income": (income, int(has_income.sum())),
         "gender": (gender, int(has_gender.sum())),
     }
+
+
+def distribution_loss(logits: Tensor, band: Tensor, steps: Tensor) -> Tensor:
+    """Return a mixture of two proper scores of logits (B, K) for each reader: (B,).
+
+    The continuous ranked probability score, in standard deviations of the age, of which the mean
+    absolute error is the case of a sure guess; and the cross-entropy, which keeps gradients alive
+    where the distribution is far off.
+
+    Source: Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007.
+    """
+    below = torch.softmax(logits, 1).cumsum(1)[:, :-1]
+    is_below = (band.unsqueeze(1) <= torch.arange(below.shape[1], device=band.device)).to(below)
+    ranked = ((below - is_below).square() * steps).sum(1)
+    cross_entropy = functional.cross_entropy(logits, band, reduction="none")
+    return _RANKED_SHARE * ranked + _CROSS_ENTROPY_SHARE * cross_entropy
 
 
 def weighted_loss(losses: dict[str, tuple[Tensor, int]], weights: LossWeights) -> Tensor:

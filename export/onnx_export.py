@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.calibration import Calibration, age_estimate
 from export.heads import HeadOutputs
 from export.prior import Prior
 from export.two_stage import ArticleEncoder, ProfileHead, interest
@@ -35,19 +36,22 @@ _DTYPES: dict[str, Literal["float32", "int32", "int64"]] = {
 
 
 class ServedHead(nn.Module):
-    """The profile head as it is served: years and probabilities, and the interest vector."""
+    """The profile head as it is served: calibrated years and probabilities, and the interest."""
 
-    def __init__(self, head: ProfileHead, prior: Prior) -> None:
+    def __init__(self, head: ProfileHead, prior: Prior, calibration: Calibration) -> None:
         super().__init__()
         self.head = head
-        self.mean, self.sd = prior.age_mean, prior.age_sd
+        self.ages = prior.ages
+        self.calibration = calibration
 
     def forward(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """Return age (B,), its sd (B,), income (B, G), woman (B,), interest (B, D)."""
-        out: HeadOutputs = self.head(vectors, ages_hours, mask)
+        """Return age (B,), its sd (B,), income (B, G), woman (B,), interest (B, H + D)."""
+        evidence = self.head.evidence(vectors, ages_hours, mask)
+        out: HeadOutputs = self.head.with_prior(evidence, self.calibration.trust)
+        years, sd = age_estimate(torch.softmax(out.age, 1), self.ages)
         return (
-            out.age * self.sd + self.mean,
-            torch.exp(out.age_log_sd) * self.sd,
+            years,
+            sd * self.calibration.age_sd,
             torch.softmax(out.income, 1),
             torch.sigmoid(out.gender),
             interest(vectors, ages_hours, mask),

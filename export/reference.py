@@ -63,7 +63,6 @@ class ReferenceModel(nn.Module):
         age = self.age(x).squeeze(1)
         return HeadOutputs(
             age=age,
-            age_log_sd=torch.zeros_like(age),
             income=self.income(x),
             gender=self.gender(x).squeeze(1),
         )

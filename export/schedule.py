@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from export.batches import Batcher
 from export.data import Ints, ReaderData
-from export.heads import Labels, LossWeights
+from export.heads import HeadOutputs, Labels, LossWeights, masked_losses
 from export.options import Precision
 from export.prior import Prior
 
@@ -51,16 +52,26 @@ class Task:
     batches: Batcher
     prior: Prior
     weights: LossWeights
-    age_loss: Literal["likelihood", "squared"]
+    age_loss: Literal["distribution", "squared"]
     balance: Literal["fixed", "uncertainty", "gradient"] = "fixed"
 
     def labels(self, readers: Ints, device: torch.device) -> Labels:
-        """Return the labels of some readers; age standardised unless its loss is in years."""
+        """Return the labels of some readers; age as the number of its band, or in years."""
         age = self.data.age[readers]
-        if self.age_loss == "likelihood":
-            age = (age - self.prior.age_mean) / self.prior.age_sd
+        if self.age_loss == "distribution":
+            age = self.prior.ages.of(age)
         return Labels(
             age=torch.tensor(age, dtype=torch.float32, device=device),
             income=torch.tensor(self.data.income[readers], device=device),
             gender=torch.tensor(self.data.gender[readers], device=device),
         )
+
+    def losses(self, outputs: HeadOutputs, readers: Ints) -> dict[str, tuple[Tensor, int]]:
+        """Return, per head, the sum of the losses of some readers and the number of labels."""
+        device = outputs.gender.device
+        steps = self.age_steps(device) if self.age_loss == "distribution" else None
+        return masked_losses(outputs, self.labels(readers, device), steps)
+
+    def age_steps(self, device: torch.device) -> Tensor:
+        """Return the distances between the middles of the age bands, in sd of the age: (K - 1,)."""
+        return torch.tensor(self.prior.ages.middles, device=device).diff() / self.prior.age_sd

@@ -24,7 +24,7 @@ from export.distributed import (
     share_of,
     world_size,
 )
-from export.heads import HeadOutputs, masked_losses
+from export.heads import HeadOutputs
 from export.loss_sums import HeadTotals, Losses, over_processes, sum_gradients
 from export.precision import autocast, bounded_threads, reproducible
 from export.schedule import History, Schedule, Task
@@ -120,8 +120,7 @@ def _step(state: TrainingState, task: Task, schedule: Schedule, readers: Ints) -
     inputs = to_tensors(task.batches.sample(readers, state.rng, share), state.device)
     with autocast(schedule.precision, state.device), state.balance.watch(state.model):
         outputs = state.model(*inputs)
-    labels = task.labels(readers[share], state.device)
-    losses = over_processes(masked_losses(_in_full(outputs), labels, task.age_loss))
+    losses = over_processes(task.losses(_in_full(outputs), readers[share]))
     state.optimizer.zero_grad(set_to_none=True)
     # Each process has the loss of the whole batch: undivided, it would count once for each.
     loss = state.balance.combine(losses) / world_size()
@@ -168,7 +167,7 @@ def valid_losses(
         for at in range(0, len(own), schedule.batch_readers):
             part = own[at : at + schedule.batch_readers]
             outputs = _in_full(model(*to_tensors(task.batches.newest(part), device)))
-            totals.add(masked_losses(outputs, task.labels(part, device), task.age_loss))
+            totals.add(task.losses(outputs, part))
     model.load_state_dict(kept)
     return totals.over_processes().means()
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from export.heads import HeadOutputs
+from export.linear_scores import LinearScores
 from export.prior import Prior
+from export.standardise import Standardise
 
 INTEREST_HALF_LIFE_HOURS = 168.0
 """In the interest vector a click counts half as much as one a week newer."""
@@ -17,11 +19,14 @@ INTEREST_HALF_LIFE_HOURS = 168.0
 _ATTENTION_HEADS = 2
 _HIDDEN = 64
 _DROPOUT = 0.3
-_EVIDENCE = 4.0  # clicks; the mean of fewer is drawn towards 0, the average article
-_SMALLEST_LOG_SD, _LARGEST_LOG_SD = -3.0, 1.0  # of the standardised age
+_EVIDENCE = (2.0, 16.0, 128.0)
+"""Clicks; the mean of fewer is drawn towards 0. Several tell the head how much it knows."""
+_GENDER_SHARE = 0.3  # of the network in gender's logit, which the linear path mostly knows
+_FIRST_GAIN = 0.25  # of the gender score in its logit, before training
+_UNKNOWN = -1e4  # added to what is not there
 
 
-class ArticleEncoder(nn.Module):
+class CentredEncoder(nn.Module):
     """Encode and centre: (B, T) ids → (B, D), zero mean and unit variance per component.
 
     Centred vectors make the reader's mean vector say how the reader differs from the average,
@@ -31,69 +36,125 @@ class ArticleEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, width: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.centre = nn.BatchNorm1d(width, affine=False)
+        self.centre = Standardise(width)
+
+    def forward(self, tokens: Tensor, clicks: Tensor | None = None) -> Tensor:
+        """Encode token ids (B, T); clicks (B,) weigh the statistics in training."""
+        vectors: Tensor = self.centre(self.encoder(tokens), clicks)
+        return vectors
+
+
+class ArticleEncoder(nn.Module):
+    """The first stage: (B, T) ids → (B, H + D), the linear scores and the learned vector."""
+
+    def __init__(self, scores: LinearScores, learned: CentredEncoder) -> None:
+        super().__init__()
+        self.scores = scores
+        self.learned = learned
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Encode token ids (B, T) to (B, D) float32."""
-        vectors: Tensor = self.centre(self.encoder(tokens))
-        return vectors
+        """Encode token ids (B, T) to (B, H + D) float32."""
+        return torch.cat([self.scores(tokens), self.learned(tokens)], 1)
 
 
 class ProfileHead(nn.Module):
     """Estimate age, income and gender from a reader's newest article vectors.
 
-    Pools the clicks by shrunk mean, by maximum and by time-aware attention; a linear path and a
-    small network with dropout read the pools. Without a click every pool is 0: the output is the
-    prior, up to what training moved.
+    Pools the scores by sums over several powers of the number of clicks, and the learned vectors
+    by shrunk mean, by maximum and by time-aware attention. What it finds is added to the prior:
+    without a click the output is exactly the prior.
     """
 
-    def __init__(self, width: int, prior: Prior) -> None:
+    place: Tensor
+    age_prior: Tensor
+    income_prior: Tensor
+    gender_prior: Tensor
+
+    def __init__(self, num_scores: int, width: int, prior: Prior) -> None:
         super().__init__()
+        self.num_scores = num_scores
+        bands, groups = len(prior.ages.shares), len(prior.income)
+        self.bands = bands
+        outputs = 1 + 2 + bands + groups
+        pools = len(_EVIDENCE) + 1
         self.score = nn.Linear(width, _ATTENTION_HEADS)
         self.time = nn.Linear(2, _ATTENTION_HEADS, bias=False)
-        pooled = (2 + _ATTENTION_HEADS) * width + 1
-        groups = len(prior.income)
-        self.norm = nn.BatchNorm1d(width)
-        self.linear = nn.Linear(width, 3 + groups)
-        last = nn.Linear(_HIDDEN, 3 + groups)
+        self.gender_gain = nn.Parameter(torch.full((pools,), _FIRST_GAIN))
+        self.linear = nn.Linear(pools * num_scores, outputs, bias=False)
+        read = (pools + 1) * num_scores + (2 + _ATTENTION_HEADS) * width + 1
+        last = nn.Linear(_HIDDEN, outputs)
         self.network = nn.Sequential(
-            nn.Linear(pooled, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), last
+            nn.Linear(read, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), last
         )
         self.dropout = nn.Dropout(_DROPOUT)
-        self.register_buffer("age_scale", torch.tensor([prior.age_mean, prior.age_sd]))
-        logit = math.log(prior.female / (1.0 - prior.female))
-        bias = [0.0, 0.0, logit, *(math.log(share) for share in prior.income)]
-        self.prior = nn.Parameter(torch.tensor(bias))
         for layer in (self.linear, last):
-            nn.init.zeros_(layer.bias)
             nn.init.normal_(layer.weight, std=0.01)
-
-    def forward(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> HeadOutputs:
-        """Estimate from vectors (B, N, D), ages and mask (B, N), newest first."""
-        count = mask.sum(1, keepdim=True)  # (B, 1)
-        attention = self._attention(vectors, ages_hours, mask)  # (B, H, N)
-        weights = torch.cat([(mask / (count + _EVIDENCE)).unsqueeze(1), attention], 1)
-        pools = torch.bmm(weights, vectors)  # (B, 1 + H, D)
-        hidden = (mask - 1.0).unsqueeze(2) * 1e4
-        largest = (vectors + hidden).amax(1) * (count > 0.0).to(mask.dtype)
-        evidence = torch.log1p(count)
-        mean = self.norm(pools[:, 0])
-        features = torch.cat([pools[:, 1:].flatten(1), mean, largest, evidence], 1)
-        out = self.prior + self.linear(self.dropout(mean)) + self.network(self.dropout(features))
-        return HeadOutputs(
-            age=out[:, 0],
-            age_log_sd=out[:, 1].clamp(_SMALLEST_LOG_SD, _LARGEST_LOG_SD),
-            gender=out[:, 2],
-            income=out[:, 3:],
+        nn.init.zeros_(last.bias)
+        shares = torch.tensor(prior.ages.shares)
+        middles = torch.tensor(prior.ages.middles)
+        self.register_buffer("place", (middles - prior.age_mean) / prior.age_sd)
+        self.register_buffer("age_prior", shares.log())
+        self.register_buffer("income_prior", torch.tensor(prior.income).log())
+        self.register_buffer(
+            "gender_prior", torch.tensor(math.log(prior.female / (1.0 - prior.female)))
         )
 
+    def forward(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> HeadOutputs:
+        """Estimate from vectors (B, N, H + D), ages and mask (B, N), newest first."""
+        evidence = self.evidence(vectors, ages_hours, mask)
+        return self.with_prior(evidence, (1.0, 1.0, 1.0))
+
+    def evidence(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> HeadOutputs:
+        """Return what the clicks add to the prior's logits; of no click, 0."""
+        count = mask.sum(1, keepdim=True)  # (B, 1)
+        is_known = (count > 0.0).to(mask.dtype)
+        scores, learned = vectors[..., : self.num_scores], vectors[..., self.num_scores :]
+        pooled = self._pooled_scores(scores, mask, count)  # (B, pools, H)
+        hidden = (1.0 - mask).unsqueeze(2) * _UNKNOWN
+        attention = self._attention(learned, ages_hours, mask)
+        weights = torch.cat([(mask / (count + _EVIDENCE[0])).unsqueeze(1), attention], 1)
+        means = torch.bmm(weights, learned).flatten(1)  # (B, (1 + heads) D)
+        largest = (learned + hidden).amax(1) * is_known
+        highest = (scores + hidden).amax(1) * is_known
+        flat = pooled.flatten(1)
+        features = [flat, highest, self.dropout(means), self.dropout(largest), torch.log1p(count)]
+        found = (self.linear(flat) + self.network(torch.cat(features, 1))) * is_known
+        tilt, bend = found[:, 1:2], found[:, 2:3]
+        free, income = found[:, 3 : 3 + self.bands], found[:, 3 + self.bands :]
+        return HeadOutputs(
+            # A tilt and a bend of the prior's log shares move and narrow it like a normal
+            # distribution; the rest is free.
+            age=tilt * self.place + bend * (self.place.square() - 1.0) * 0.5 + free,
+            income=income,
+            gender=pooled[:, :, 0] @ self.gender_gain + found[:, 0] * _GENDER_SHARE,
+        )
+
+    def with_prior(self, evidence: HeadOutputs, trust: tuple[float, float, float]) -> HeadOutputs:
+        """Add the evidence for age, income and gender, each times its trust, to the prior."""
+        age, income, gender = trust
+        return HeadOutputs(
+            age=self.age_prior + evidence.age * age,
+            income=self.income_prior + evidence.income * income,
+            gender=self.gender_prior + evidence.gender * gender,
+        )
+
+    def _pooled_scores(self, scores: Tensor, mask: Tensor, count: Tensor) -> Tensor:
+        """Return the clicks' summed scores over powers of their number: (B, pools, H).
+
+        Evidence of independent clicks adds up; that of like ones counts less and less.
+        """
+        total = torch.bmm(mask.unsqueeze(1), scores)  # (B, 1, H)
+        scales = [math.sqrt(some) / (count + some) for some in _EVIDENCE]
+        scales.append(0.5 / torch.sqrt(count + 1.0))
+        return total * torch.stack(scales, 1)
+
     def _attention(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> Tensor:
-        """Weigh the clicks by content and age: (B, H, N), 0 where masked, summing to 1."""
+        """Weigh the clicks by content and age: (B, heads, N), 0 where masked, summing to 1."""
         days = ages_hours / 24.0
         times = torch.stack([torch.log1p(days), torch.exp(-days)], 2)  # (B, N, 2)
         scores = (self.score(vectors) + self.time(times)).transpose(1, 2)
         mask = mask.unsqueeze(1)
-        scores = scores + (mask - 1.0) * 1e4
+        scores = scores + (1.0 - mask) * _UNKNOWN
         weights = torch.exp(scores - scores.amax(2, keepdim=True)) * mask
         return weights / weights.sum(2, keepdim=True).clamp(min=1e-9)
 
@@ -107,11 +168,16 @@ class TwoStageModel(nn.Module):
         self.head = head
 
     def forward(
-        self, tokens: Tensor, rows: Tensor, ages_hours: Tensor, mask: Tensor
+        self, tokens: Tensor, rows: Tensor, ages_hours: Tensor, mask: Tensor, scores: Tensor
     ) -> HeadOutputs:
-        """Estimate from the batch's distinct articles (U, T) and who clicked which (B, N)."""
-        vectors = self.articles(tokens)  # (U, D)
-        outputs: HeadOutputs = self.head(vectors[rows], ages_hours, mask)
+        """Estimate from the batch's distinct articles (U, T) and who clicked which (B, N).
+
+        scores (B, N, H) are the linear scores by the fit that each reader took no part in.
+        """
+        clicks = mask.new_zeros(len(tokens)).index_put_((rows,), mask, accumulate=True)
+        learned = self.articles.learned(tokens, clicks)  # (U, D)
+        vectors = torch.cat([scores, learned[rows]], 2)
+        outputs: HeadOutputs = self.head(vectors, ages_hours, mask)
         return outputs
 
 

@@ -1,0 +1,206 @@
+"""Fits the linear path: ridge regressions of every label on the pieces that a reader clicked.
+
+On a few hundred or thousand readers no network trained by gradient steps reached the convex
+optimum (measured; see docs/experiments.md), so the linear part of the evidence is solved for, and
+the network learns what to make of it. It must not learn on scores that have seen the reader's own
+label: each training reader's scores come from a fit without a fifth of the readers, the reader's.
+
+Source: Wolpert, "Stacked Generalization", 1992.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from export.data import Floats, Ints, ReaderData
+from export.data_files import scratch_directory
+from export.disk_arrays import load_array, new_array, save_array
+from export.distributed import barrier, is_main
+from export.linear_targets import linear_targets
+from export.pieces import counts_of, damped, num_buckets, rarity_of
+from schemas.tokenizer import PAD_ID
+
+NUM_FOLDS = 5
+MOST_READERS = 20_000
+"""Readers a fit is made on; more cost memory and hardly help a linear model."""
+
+_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+_TOLERANCE = 1e-3
+_ARTICLES_PER_CHUNK = 8_192
+_READERS_PER_CHUNK = 512
+
+Float32s = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """Weights of H scores, and the scores of A articles by the fit of each fold.
+
+    `rarity` (F,), `weights` (F, H), `centre` (H,) make the scores in serving. `scores`
+    (folds + 1, A, H): without each fold's readers, and last by all. `fold` (R,): whose scores a
+    reader is trained on.
+    """
+
+    vocabulary_size: int
+    names: list[str]
+    rarity: Float32s
+    weights: Float32s
+    centre: Float32s
+    scores: Float32s
+    fold: Ints
+
+
+def fit_linear(
+    data: ReaderData, tokens: NDArray[np.int32], vocabulary_size: int, limit: int, seed: int
+) -> LinearFit:
+    """Fit on the newest `limit` clicks of training readers; several processes share one fit.
+
+    tokens: (A, T) int32. The strength of each regression is chosen on the first fold.
+    """
+    targets, names = linear_targets(data)
+    fold = _folds(data, seed)
+    with scratch_directory() as directory:
+        paths = [directory / f"{name}.npy" for name in ("rarity", "weights", "centre", "scores")]
+        if is_main():
+            articles = _Articles(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
+            fits = _fits(articles.of_readers(limit), targets[articles.readers], fold, articles)
+            table = new_array(paths[3], (NUM_FOLDS + 1, len(tokens), len(names)), np.float32)
+            centre, scale = _write_scores(articles, fits, table)
+            for path, values in zip(
+                paths, (articles.rarity, fits[-1] * scale, centre), strict=False
+            ):
+                save_array(path, values.astype(np.float32))
+        barrier()
+        rarity, weights, centre, scores = (load_array(path, np.float32) for path in paths)
+        # Small, and used at every step: in memory. The scores stay on disk.
+        return LinearFit(
+            vocabulary_size, names, rarity.copy(), weights.copy(), centre.copy(), scores, fold
+        )
+
+
+class _Articles:
+    """The features of articles, made when asked for: all at once need not fit into memory."""
+
+    def __init__(
+        self, data: ReaderData, tokens: NDArray[np.int32], vocabulary_size: int, readers: Ints
+    ) -> None:
+        self.data, self.tokens, self.readers = data, tokens, readers
+        self._vocabulary_size = vocabulary_size
+        pieces = sum(int((part != PAD_ID).sum()) for part in _chunks(tokens, _ARTICLES_PER_CHUNK))
+        self._buckets = num_buckets(pieces)
+        self.clicked = np.unique(np.concatenate([_clicks_of(data, reader) for reader in readers]))
+        counts = [self._counts(part) for part in _chunks(self.clicked, _ARTICLES_PER_CHUNK)]
+        seen = np.sum([np.bincount(c.indices, minlength=c.shape[1]) for c in counts], axis=0)
+        self.rarity = rarity_of(seen, len(self.clicked))
+
+    def features(self, articles: Ints) -> sp.csr_array:
+        """Return the damped features of some articles: (n, F)."""
+        return damped(self._counts(articles), self.rarity)
+
+    def of_readers(self, limit: int) -> sp.csr_array:
+        """Return the sum of each reader's newest articles over the root of their number."""
+        parts = []
+        for readers in _chunks(self.readers, _READERS_PER_CHUNK):
+            clicks = [self.data.clicks[self.data.newest(int(r), limit)] for r in readers]
+            distinct, column = np.unique(np.concatenate(clicks), return_inverse=True)
+            sizes = np.array([len(each) for each in clicks])
+            row = np.repeat(np.arange(len(readers)), sizes)
+            weight = np.repeat(1.0 / np.sqrt(sizes), sizes).astype(np.float32)
+            pooling = sp.csr_array((weight, (row, column)), shape=(len(readers), len(distinct)))
+            parts.append(pooling @ self.features(distinct))
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
+    def _counts(self, articles: Ints) -> sp.csr_array:
+        return counts_of(self.tokens[articles], self._vocabulary_size, self._buckets)
+
+
+def _fits(
+    evidence: sp.csr_array, targets: Floats, fold: Ints, articles: _Articles
+) -> list[Float32s]:
+    """Return the weights (F, H) without each fold, then those of all readers."""
+    own = fold[articles.readers]
+    strengths = _strengths(evidence, targets, own == 0)
+    kept = [own != number for number in range(NUM_FOLDS)]
+    kept.append(np.ones(len(own), dtype=np.bool_))
+    return [_ridge(evidence[rows], targets[rows], strengths) for rows in kept]
+
+
+def _strengths(evidence: sp.csr_array, targets: Floats, held: NDArray[np.bool_]) -> Floats:
+    """Return, per target, the strength whose fit follows the held readers' labels best."""
+    best = np.full(targets.shape[1], -np.inf)
+    chosen = np.full(targets.shape[1], 1.0)
+    for strength in _STRENGTHS:
+        weights = _ridge(
+            evidence[~held], targets[~held], np.full(targets.shape[1], float(strength))
+        )
+        guesses = evidence[held] @ weights
+        for column in range(targets.shape[1]):
+            known = ~np.isnan(targets[held, column])
+            guess, truth = guesses[known, column], targets[held, column][known]
+            if len(truth) < 3 or np.ptp(guess) == 0.0 or np.ptp(truth) == 0.0:
+                continue
+            r = float(np.corrcoef(guess, truth)[0, 1])
+            if r > best[column]:
+                best[column], chosen[column] = r, strength
+    return chosen
+
+
+def _ridge(evidence: sp.csr_array, targets: Floats, strengths: Floats) -> Float32s:
+    """Regress each target on the evidence of the readers who have it: (F, H).
+
+    Targets with the same holes and strength are solved together; one without labels has weights 0.
+    """
+    weights = np.zeros((evidence.shape[1], targets.shape[1]), dtype=np.float32)
+    together: dict[tuple[bytes, float], list[int]] = {}
+    for column in range(targets.shape[1]):
+        holes = np.isnan(targets[:, column]).tobytes()
+        together.setdefault((holes, float(strengths[column])), []).append(column)
+    for (_, strength), columns in together.items():
+        known = ~np.isnan(targets[:, columns[0]])
+        if known.sum() < 2:
+            continue
+        wanted = targets[known][:, columns]
+        model = Ridge(alpha=strength, solver="lsqr", tol=_TOLERANCE)
+        model.fit(evidence[known], wanted - wanted.mean(0))
+        weights[:, columns] = np.reshape(model.coef_, (len(columns), -1)).T
+    return weights
+
+
+def _write_scores(
+    articles: _Articles, fits: list[Float32s], table: Float32s
+) -> tuple[Float32s, Float32s]:
+    """Fill the scores of all articles, of zero mean and unit variance; return centre and scale."""
+    for part in _chunks(np.arange(len(articles.tokens)), _ARTICLES_PER_CHUNK):
+        features = articles.features(part)
+        for scores, weights in zip(table, fits, strict=True):
+            scores[part] = features @ weights
+    sample = articles.clicked
+    spread = np.mean([scores[sample].std(0) for scores in table[:NUM_FOLDS]], axis=0)
+    scale = (1.0 / np.maximum(spread, 1e-6)).astype(np.float32)
+    scale[spread < 1e-6] = 0.0  # a target without labels
+    centre = (table[NUM_FOLDS][sample].mean(0) * scale).astype(np.float32)
+    for scores in table:
+        for part in _chunks(np.arange(len(scores)), _ARTICLES_PER_CHUNK):
+            scores[part] = scores[part] * scale - centre
+    return centre, scale
+
+
+def _folds(data: ReaderData, seed: int) -> Ints:
+    """Return each reader's fold (R,); who takes no part in the fit has the last number."""
+    fold = np.full(len(data.user_ids), NUM_FOLDS, dtype=np.int64)
+    chosen = np.random.default_rng(seed).permutation(data.readers_of("train"))[:MOST_READERS]
+    fold[chosen] = np.arange(len(chosen)) % NUM_FOLDS
+    return fold
+
+
+def _clicks_of(data: ReaderData, reader: int) -> Ints:
+    return data.clicks[data.offsets[reader] : data.offsets[reader + 1]]
+
+
+def _chunks(values: NDArray[Number], size: int) -> list[NDArray[Number]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]

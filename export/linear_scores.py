@@ -1,0 +1,52 @@
+"""The linear path of the article encoder: scores of a text, each a weighted bag of its pieces."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.linear_fit import LinearFit
+from export.pieces import FIRST_FACTOR, SECOND_FACTOR
+from schemas.tokenizer import PAD_ID
+
+
+class LinearScores(nn.Module):
+    """Score the text of one article: (B, T) ids → (B, H), as `LinearFit` fitted it.
+
+    The weights are fitted once, by a convex solver, and do not change afterwards.
+    """
+
+    rarity: Tensor
+    weights: Tensor
+    centre: Tensor
+
+    def __init__(self, fit: LinearFit) -> None:
+        super().__init__()
+        self.vocabulary_size = fit.vocabulary_size
+        self.buckets = len(fit.rarity) - fit.vocabulary_size
+        self.width = fit.weights.shape[1]
+        self.register_buffer("rarity", torch.from_numpy(fit.rarity).unsqueeze(1))
+        self.register_buffer("weights", torch.from_numpy(fit.weights))
+        self.register_buffer("centre", torch.from_numpy(fit.centre))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Score token ids (B, T), padded with `PAD_ID`."""
+        ids = tokens.long()
+        total, squares = self._bag(ids, ids != PAD_ID)
+        if tokens.shape[1] > 1:
+            first, second = ids[:, :-1], ids[:, 1:]
+            bucket = (first * FIRST_FACTOR + second * SECOND_FACTOR) % self.buckets
+            is_pair = (first != PAD_ID) & (second != PAD_ID)
+            pairs, more = self._bag(bucket + self.vocabulary_size, is_pair)
+            total, squares = total + pairs, squares + more
+        return total / squares.clamp(min=1e-18).sqrt() - self.centre
+
+    def _bag(self, ids: Tensor, is_there: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum (B, H) and the squared norm (B, 1) of the pieces."""
+        there = is_there.to(self.weights.dtype)
+        same = (ids.unsqueeze(2) == ids.unsqueeze(1)).to(there.dtype)  # (B, T, T)
+        # How often each piece comes in its text; every place takes a like part of the damped count.
+        count = torch.bmm(same, there.unsqueeze(2)).squeeze(2).clamp(min=1.0)
+        damped = (1.0 + torch.log(count)) * functional.embedding(ids, self.rarity).squeeze(2)
+        part = there * damped / count
+        total = torch.bmm(part.unsqueeze(1), functional.embedding(ids, self.weights)).squeeze(1)
+        return total, (part * damped).sum(1, keepdim=True)
