@@ -46,14 +46,15 @@ LEARNED_WIDTH = 64
 """Components of an article vector that the network learns, beside the linear scores."""
 
 TWO_STAGE_SCHEDULE = Schedule(
-    epochs=12,
-    batch_readers=64,
-    learning_rate=2e-3,
+    epochs=16,
+    batch_readers=32,
+    learning_rate=3e-3,
+    encoder_pace=0.2,
     optimizer="adamw",
     weight_decay=0.01,
     patience=4,
     slow_down=True,
-    averaging=0.9,
+    averaging=0.98,
 )
 REFERENCE_SCHEDULE = Schedule(
     epochs=10, batch_readers=64, learning_rate=1e-3, optimizer="rmsprop", patience=3

@@ -15,7 +15,7 @@ Inputs = tuple[NDArray[np.float32] | NDArray[np.int32] | Ints, ...]
 
 NO_CLICKS_SHARE = 0.03
 """Of training samples; teaches the prior."""
-PREFIX_SHARE = 0.2
+PREFIX_SHARE = 0.35
 """Of training samples: a history as it was when it was shorter, by chance anywhere between one
 click and all, short ones more often; of it the newest clicks."""
 FEW_CLICKS_SHARE = 0.1

@@ -29,6 +29,7 @@ MOST_READERS = 20_000
 """Readers a fit is made on; more cost memory and hardly help a linear model."""
 
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+_FEW_READERS = 4_000
 _TOLERANCE = 1e-3
 _ARTICLES_PER_CHUNK = 8_192
 _READERS_PER_CHUNK = 512
@@ -41,13 +42,15 @@ Number = TypeVar("Number", bound=np.generic)
 class LinearFit:
     """Weights of H scores, and the scores of A articles by the fit of each fold.
 
-    `rarity` (F,), `weights` (F, H), `centre` (H,) make the scores in serving. `scores`
-    (folds + 1, A, H): without each fold's readers, and last by all. `fold` (R,): whose scores a
-    reader is trained on.
+    `row` (V + buckets,) int32 says which of the n + 1 rows is a piece's or pair's, 0 for those
+    that are not used; `rarity` (n + 1,), `weights` (n + 1, H) and `centre` (H,) make the scores in
+    serving. `scores` (folds + 1, A, H): without each fold's readers, and last by all. `fold` (R,):
+    whose scores a reader is trained on.
     """
 
     vocabulary_size: int
     names: list[str]
+    row: NDArray[np.int32]
     rarity: Float32s
     weights: Float32s
     centre: Float32s
@@ -65,22 +68,32 @@ def fit_linear(
     targets, names = linear_targets(data)
     fold = _folds(data, seed)
     with scratch_directory() as directory:
-        paths = [directory / f"{name}.npy" for name in ("rarity", "weights", "centre", "scores")]
+        paths = [directory / f"{name}.npy" for name in ("row", "rarity", "weights", "centre")]
+        table_path = directory / "scores.npy"
         if is_main():
             articles = _Articles(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
             fits = _fits(articles.of_readers(limit), targets[articles.readers], fold, articles)
-            table = new_array(paths[3], (NUM_FOLDS + 1, len(tokens), len(names)), np.float32)
-            centre, scale = _write_scores(articles, fits, table)
-            for path, values in zip(
-                paths, (articles.rarity, fits[-1] * scale, centre), strict=False
-            ):
-                save_array(path, values.astype(np.float32))
+            shape = (NUM_FOLDS + 1, len(tokens), len(names))
+            centre, scale = _write_scores(articles, fits, new_array(table_path, shape, np.float32))
+            compact = _compact(articles.rarity, fits[-1] * scale)
+            for path, values in zip(paths, (*compact, centre), strict=True):
+                save_array(path, values)
         barrier()
-        rarity, weights, centre, scores = (load_array(path, np.float32) for path in paths)
         # Small, and used at every step: in memory. The scores stay on disk.
-        return LinearFit(
-            vocabulary_size, names, rarity.copy(), weights.copy(), centre.copy(), scores, fold
-        )
+        row = load_array(paths[0], np.int32).copy()
+        rarity, weights, centre = (load_array(path, np.float32).copy() for path in paths[1:])
+        scores = load_array(table_path, np.float32)
+        return LinearFit(vocabulary_size, names, row, rarity, weights, centre, scores, fold)
+
+
+def _compact(rarity: Float32s, weights: Float32s) -> tuple[NDArray[np.int32], Float32s, Float32s]:
+    """Return the row of each column (F,), and rarity and weights of the used ones after a 0."""
+    used = np.flatnonzero(rarity)
+    row = np.zeros(len(rarity), dtype=np.int32)
+    row[used] = np.arange(1, len(used) + 1)
+    nothing = np.zeros((1, weights.shape[1]), dtype=np.float32)
+    kept = np.concatenate([nothing, weights[used]]).astype(np.float32)
+    return row, np.concatenate([[np.float32(0.0)], rarity[used]]).astype(np.float32), kept
 
 
 class _Articles:
@@ -124,30 +137,37 @@ def _fits(
 ) -> list[Float32s]:
     """Return the weights (F, H) without each fold, then those of all readers."""
     own = fold[articles.readers]
-    strengths = _strengths(evidence, targets, own == 0)
+    strengths = _strengths(evidence, targets, own)
     kept = [own != number for number in range(NUM_FOLDS)]
     kept.append(np.ones(len(own), dtype=np.bool_))
     return [_ridge(evidence[rows], targets[rows], strengths) for rows in kept]
 
 
-def _strengths(evidence: sp.csr_array, targets: Floats, held: NDArray[np.bool_]) -> Floats:
-    """Return, per target, the strength whose fit follows the held readers' labels best."""
-    best = np.full(targets.shape[1], -np.inf)
-    chosen = np.full(targets.shape[1], 1.0)
-    for strength in _STRENGTHS:
-        weights = _ridge(
-            evidence[~held], targets[~held], np.full(targets.shape[1], float(strength))
-        )
-        guesses = evidence[held] @ weights
-        for column in range(targets.shape[1]):
-            known = ~np.isnan(targets[held, column])
-            guess, truth = guesses[known, column], targets[held, column][known]
-            if len(truth) < 3 or np.ptp(guess) == 0.0 or np.ptp(truth) == 0.0:
-                continue
-            r = float(np.corrcoef(guess, truth)[0, 1])
-            if r > best[column]:
-                best[column], chosen[column] = r, strength
-    return chosen
+def _strengths(evidence: sp.csr_array, targets: Floats, fold: Ints) -> Floats:
+    """Return, per target, the strength whose fits follow the held readers' labels best.
+
+    Of few readers every fold is held once; of many one fold is enough.
+    """
+    num_held = NUM_FOLDS if len(fold) <= _FEW_READERS else 1
+    quality = np.zeros((len(_STRENGTHS), targets.shape[1]))
+    for number in range(num_held):
+        held = fold == number
+        for at, strength in enumerate(_STRENGTHS):
+            same = np.full(targets.shape[1], strength)
+            guesses = evidence[held] @ _ridge(evidence[~held], targets[~held], same)
+            quality[at] += [
+                _correlation(guesses[:, column], targets[held, column])
+                for column in range(targets.shape[1])
+            ]
+    return np.asarray(np.take(_STRENGTHS, quality.argmax(0)), dtype=np.float64)
+
+
+def _correlation(guess: Float32s, truth: Floats) -> float:
+    """Return Pearson's r over the labelled readers; 0 where it is not defined."""
+    known = ~np.isnan(truth)
+    if known.sum() < 3 or np.ptp(guess[known]) == 0.0 or np.ptp(truth[known]) == 0.0:
+        return 0.0
+    return float(np.corrcoef(guess[known], truth[known])[0, 1])
 
 
 def _ridge(evidence: sp.csr_array, targets: Floats, strengths: Floats) -> Float32s:

@@ -15,6 +15,7 @@ class LinearScores(nn.Module):
     The weights are fitted once, by a convex solver, and do not change afterwards.
     """
 
+    row: Tensor
     rarity: Tensor
     weights: Tensor
     centre: Tensor
@@ -22,8 +23,9 @@ class LinearScores(nn.Module):
     def __init__(self, fit: LinearFit) -> None:
         super().__init__()
         self.vocabulary_size = fit.vocabulary_size
-        self.buckets = len(fit.rarity) - fit.vocabulary_size
+        self.buckets = len(fit.row) - fit.vocabulary_size
         self.width = fit.weights.shape[1]
+        self.register_buffer("row", torch.from_numpy(fit.row))
         self.register_buffer("rarity", torch.from_numpy(fit.rarity).unsqueeze(1))
         self.register_buffer("weights", torch.from_numpy(fit.weights))
         self.register_buffer("centre", torch.from_numpy(fit.centre))
@@ -46,7 +48,8 @@ class LinearScores(nn.Module):
         same = (ids.unsqueeze(2) == ids.unsqueeze(1)).to(there.dtype)  # (B, T, T)
         # How often each piece comes in its text; every place takes a like part of the damped count.
         count = torch.bmm(same, there.unsqueeze(2)).squeeze(2).clamp(min=1.0)
-        damped = (1.0 + torch.log(count)) * functional.embedding(ids, self.rarity).squeeze(2)
+        rows = self.row[ids]
+        damped = (1.0 + torch.log(count)) * functional.embedding(rows, self.rarity).squeeze(2)
         part = there * damped / count
-        total = torch.bmm(part.unsqueeze(1), functional.embedding(ids, self.weights)).squeeze(1)
+        total = torch.bmm(part.unsqueeze(1), functional.embedding(rows, self.weights)).squeeze(1)
         return total, (part * damped).sum(1, keepdim=True)

@@ -1,5 +1,7 @@
 """The optimizer and its pace, as a schedule asks for them."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -13,9 +15,13 @@ def build_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
         return torch.optim.RMSprop(
             model.parameters(), lr=schedule.learning_rate, alpha=0.9, eps=1e-7
         )
+    encoder = [weight for name, weight in model.named_parameters() if name.startswith("articles.")]
+    rest = [weight for name, weight in model.named_parameters() if not name.startswith("articles.")]
+    pace = schedule.learning_rate * schedule.encoder_pace
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": encoder, "lr": pace}]
     # Fused: one pass over a large embedding instead of nine.
     return torch.optim.AdamW(
-        model.parameters(),
+        [group for group in groups if group["params"]],
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
         fused=True,

@@ -8,15 +8,17 @@ from export.data import Ints
 from schemas.tokenizer import PAD_ID
 
 FIRST_FACTOR, SECOND_FACTOR = 1_000_003, 7_919  # primes; products stay far below 2**63
-FEWEST_BUCKETS, MOST_BUCKETS = 1 << 12, 1 << 17
-_PIECES_PER_BUCKET = 8
+FEWEST_BUCKETS, MOST_BUCKETS = 1 << 12, 1 << 20
+
+_PIECES_PER_BUCKET = 2
+_FEWEST_ARTICLES = 3  # that a piece or pair must be in, to be worth a weight
 
 
 def num_buckets(num_pieces: int) -> int:
     """Return how many buckets pairs are hashed into, for a corpus of so many pieces.
 
     >>> num_buckets(300_000), num_buckets(10**9)
-    (65536, 131072)
+    (262144, 1048576)
     """
     wanted = max(1, num_pieces // _PIECES_PER_BUCKET)
     return min(MOST_BUCKETS, max(FEWEST_BUCKETS, 1 << (wanted - 1).bit_length()))
@@ -49,16 +51,17 @@ def damped(counts: sp.csr_array, rarity: NDArray[np.float32]) -> sp.csr_array:
     norms = np.sqrt(np.asarray(features.multiply(features).sum(1)).ravel())
     scale = (1.0 / np.maximum(norms, 1e-9)).astype(np.float32)
     features.data *= np.repeat(scale, np.diff(features.indptr))
+    features.eliminate_zeros()
     return features
 
 
 def rarity_of(seen: Ints, num_articles: int) -> NDArray[np.float32]:
     """Return the inverse document frequency of columns seen in so many articles (F,).
 
-    Of one seen once or never it is 0: nothing can be learned from it.
+    Of one seen in hardly any it is 0: nothing can be learned from it.
 
     Source: Spärck Jones, "A Statistical Interpretation of Term Specificity", 1972.
     """
     rarity = np.log((1.0 + num_articles) / (1.0 + seen)) + 1.0
-    rarity[seen < 2] = 0.0
+    rarity[seen < _FEWEST_ARTICLES] = 0.0
     return np.asarray(rarity, dtype=np.float32)

@@ -22,6 +22,8 @@ class Schedule:
     learning_rate: float
     optimizer: Literal["adamw", "rmsprop"]
     weight_decay: float = 0.0
+    encoder_pace: float = 1.0
+    """Learning rate of the article encoder over that of the rest."""
     patience: int = 5
     """Epochs without a better valid loss before the training stops."""
     slow_down: bool = False
