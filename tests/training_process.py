@@ -9,25 +9,20 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch import nn
 
 from export.data import load_reader_data
 from export.distributed import is_main, processes, world_size
-from export.encoders import wide_deep
 from export.schedule import Schedule
 from export.training import train
 from schemas.reading_set import ReadingSet
-from tests.integration.test_train_export import small_task
+from tests.small_networks import small_task, without_dropout
 
 
 def main(dataset: Path, out: Path) -> None:
     """Train for two epochs without dropout, whose chance is each process's own."""
     with processes():
         model, task = small_task(load_reader_data(ReadingSet(dataset)))
-        wide_deep._PIECE_DROPOUT = 0.0
-        for layer in model.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = 0.0
+        without_dropout(model)
         task = replace(task, balance="uncertainty")
         history = train(model, task, Schedule(2, 29, 1e-3, "adamw", averaging=0.9))
         if is_main():

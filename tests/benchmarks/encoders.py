@@ -21,16 +21,17 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from export.encoders import ENCODERS, build_encoder
+from export.encoders import ENCODERS
 from export.onnx_export import export_article_encoder
 from export.quantize import quantize_encoder
-from export.two_stage import ArticleEncoder
+from tests.small_networks import article_encoder, made_up_fit
 
 REFERENCE = ("conv1d", "float32")
 """What ratios are taken to."""
 
 _CALIBRATION_ARTICLES = 512
 _RUNS_PER_TURN = 4
+_BUCKETS = 1 << 18  # of pairs, as for half a million pieces
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,10 @@ def _export(
 ) -> tuple[int, float]:
     """Write both graphs; return the number of parameters and the cosine similarity of int8."""
     torch.manual_seed(0)
-    encoder = ArticleEncoder(build_encoder(name, options.vocabulary, options.width), options.width)
+    fit = made_up_fit(options.vocabulary, _BUCKETS)
+    encoder = article_encoder(fit, name, options.width, options.vocabulary)
     with torch.no_grad():
-        encoder(torch.from_numpy(tokens))  # gives the centring its mean and variance
+        encoder.learned(torch.from_numpy(tokens))  # gives the centring its mean and variance
     path = directory / f"{name}.float32.onnx"
     export_article_encoder(encoder.eval(), options.tokens, path)
     similarity = quantize_encoder(path, directory / f"{name}.int8.onnx", tokens)
@@ -153,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=32, help="articles in a run")
     parser.add_argument("--tokens", type=int, default=128, help="length of an article")
     parser.add_argument("--vocabulary", type=int, default=8000)
-    parser.add_argument("--width", type=int, default=128, help="of a vector")
+    parser.add_argument("--width", type=int, default=64, help="of the learned vector")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", type=Path, help="where to write the result")
     return parser

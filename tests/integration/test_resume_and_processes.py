@@ -24,7 +24,7 @@ from export.training import train
 from schemas.bundle import load_manifest
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet
-from tests.integration.test_train_export import small_task
+from tests.small_networks import small_task
 from tests.tiny_sets import write_easy_set
 
 SCHEDULE = replace(TWO_STAGE_SCHEDULE, epochs=3, batch_readers=29, averaging=0.9)

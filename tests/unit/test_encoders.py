@@ -17,7 +17,8 @@ from export.encoders.residual import ResidualBlock, ResidualEncoder
 from export.onnx_export import TOLERANCE, check_graph, export_article_encoder, token_cases
 from export.quantize import cosine, quantize_encoder
 from export.two_stage import ArticleEncoder
-from schemas.errors import BundleError
+from schemas.errors import BundleError, TrainingError
+from tests.small_networks import article_encoder, made_up_fit
 
 WORDS, WIDTH, TOKENS = 300, 32, 24
 
@@ -26,6 +27,11 @@ WORDS, WIDTH, TOKENS = 300, 32, 24
 def encoder(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return build_encoder(request.param, WORDS, WIDTH).eval()
+
+
+def test_an_unknown_encoder_is_named() -> None:
+    with pytest.raises(TrainingError, match="no encoder 'lstm'; there are: conv1d"):
+        build_encoder("lstm", 10, 8)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 33])
@@ -111,8 +117,8 @@ def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ArticleEncoder, Path]:
     torch.manual_seed(0)
-    encoder = ArticleEncoder(build_encoder(request.param, WORDS, WIDTH), WIDTH)
-    encoder(torch.from_numpy(_tokens(256)))  # gives the centring its mean and variance
+    encoder = article_encoder(made_up_fit(WORDS), request.param, WIDTH, WORDS)
+    encoder.learned(torch.from_numpy(_tokens(256)))  # gives the centring mean and variance
     path = tmp_path_factory.mktemp("graph") / "article_encoder.onnx"
     export_article_encoder(encoder.eval(), TOKENS, path)
     return encoder, path
@@ -194,7 +200,9 @@ def _tokens(num: int) -> NDArray[np.int32]:
 
 
 def _table_bytes(path: Path) -> list[int]:
-    return [len(table.raw_data) for table in onnx.load(path).graph.initializer if table.dims]
+    """Return the sizes of the tables that 8 bits are for; narrow ones keep their precision."""
+    tables = onnx.load(path).graph.initializer
+    return [len(t.raw_data) for t in tables if len(t.dims) > 1 and t.dims[-1] >= 8]
 
 
 def _interface(path: Path) -> list[tuple[str, str, list[object]]]:

@@ -1,5 +1,6 @@
 """A reading set becomes arrays: in order, without duplicates, with holes for missing labels."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from export.batches import (
     shuffled,
 )
 from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens
+from export.linear_fit import LinearFit
 from export.prior import prior_of
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet, split_of
+from tests.small_networks import made_up_fit
 from tests.tiny_sets import write_reading_set
 
 ARTICLES = [{"article_id": name, "title": name, "body": f"text of {name}"} for name in "abc"]
@@ -206,9 +209,45 @@ def test_each_article_of_a_batch_is_encoded_once(tmp_path: Path) -> None:
     users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
     data = load(tmp_path, users, [click(user, "c", hour) for hour in range(3) for user in "uv"])
     tokens = np.array([[5, 0, 0], [6, 7, 0], [8, 9, 0]], dtype=np.int32)
-    distinct, rows, _, mask = TwoStageBatches(data, tokens, 8).newest(np.array([0, 1]))
+    batches = TwoStageBatches(data, tokens, 8, scored(data))
+    distinct, rows, _, mask, _ = batches.newest(np.array([0, 1]))
     assert distinct.tolist() == [[8, 9]]
     assert (distinct[rows[mask > 0]] == [8, 9]).all()
+
+
+def scored(data: ReaderData) -> LinearFit:
+    """Scores that say which fit and which article they are of: 10 · fold + article."""
+    scores = 10.0 * np.arange(3)[:, None, None] + np.arange(len(data.texts))[:, None]
+    return replace(
+        made_up_fit(),
+        scores=scores.astype(np.float32),
+        fold=np.arange(len(data.user_ids)) % 2,
+    )
+
+
+def test_a_training_sample_has_the_scores_of_the_reader_s_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.batches.NO_CLICKS_SHARE", 0.0)
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
+    data = load(tmp_path, users, [click("u", "b", 1), click("v", "c", 1), click("v", "a", 0)])
+    batches = TwoStageBatches(data, np.ones((3, 4), dtype=np.int32), 8, scored(data))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        *_, mask, scores = batches.sample(np.array([1, 0]), rng)
+        held = scores[..., 0][mask > 0]
+        assert scores.shape == (*mask.shape, 1) and not scores[mask == 0].any()
+        assert set(held[:-1]) <= {12.0, 10.0}, "the second reader's, by fold 1"
+        assert held[-1] == 1.0, "the first reader's, by fold 0"
+    *_, mask, scores = batches.sample(np.array([1, 0]), rng, slice(1, 2))
+    assert scores[mask > 0].tolist() == [[1.0]]
+
+
+def test_the_newest_clicks_have_the_scores_of_all_readers_fit(tmp_path: Path) -> None:
+    users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
+    data = load(tmp_path, users, [click("u", "b", 1), click("v", "c", 1), click("v", "a", 0)])
+    batches = TwoStageBatches(data, np.ones((3, 4), dtype=np.int32), 8, scored(data))
+    assert batches.newest(np.array([0, 1]))[4].tolist() == [[[21.0], [0.0]], [[22.0], [20.0]]]
 
 
 def test_a_reader_s_tokens_are_cut_in_the_middle_of_an_article() -> None:
@@ -220,15 +259,3 @@ def test_shuffling_keeps_everyone_and_leaves_nobody_alone() -> None:
     parts = list(shuffled(np.arange(9), 4, np.random.default_rng(0)))
     assert sorted(np.concatenate(parts)) == list(range(9))
     assert min(map(len, parts)) > 1
-
-
-def test_the_prior_leaves_out_holes(tmp_path: Path) -> None:
-    users = [
-        {"user_id": "u", "age": 30, "gender": "female"},
-        {"user_id": "v", "gender": "female", "income_group": 1},
-    ]
-    data = load(tmp_path, users, [click("u", "a", 1), click("v", "a", 1)], num_income_groups=2)
-    prior = prior_of(data, np.array([0, 1]))
-    assert prior.age_mean == 30.0
-    assert prior.female == 0.75
-    assert prior.income == pytest.approx([1 / 3, 2 / 3])

@@ -1,97 +1,86 @@
-"""The networks and their losses: padding, holes in labels, no clicks, shapes."""
+"""The networks: padding, no clicks, what a click's age does, shapes, centring."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from export.encoders import ENCODERS, build_encoder
-from export.heads import (
-    HEADS,
-    HeadOutputs,
-    Labels,
-    LossWeights,
-    masked_losses,
-    parse_loss_weights,
-    weighted_loss,
-)
+from export.calibration import Calibration
+from export.encoders import build_encoder
+from export.onnx_export import ServedHead
 from export.prior import Prior
 from export.reference import READER_TOKENS, SHORTEST_READER_TOKENS, ReferenceModel
-from export.two_stage import ArticleEncoder, ProfileHead, interest
+from export.standardise import Standardise
+from export.two_stage import CentredEncoder, ProfileHead, interest
 from schemas.errors import TrainingError
+from tests.small_networks import PRIOR
 
-PRIOR = Prior(age_mean=40.0, age_sd=12.0, income=[0.2, 0.3, 0.5], female=0.4)
-NAN = float("nan")
-
-
-def outputs(size: int, **more: Tensor) -> HeadOutputs:
-    zeros = torch.zeros(size)
-    base = HeadOutputs(age=zeros, age_log_sd=zeros, income=torch.zeros(size, 3), gender=zeros)
-    return base._replace(**more)
+NUM_SCORES, WIDTH = 4, 16
+ROW = NUM_SCORES + WIDTH
 
 
-@pytest.fixture(params=sorted(ENCODERS))
-def encoder(request: pytest.FixtureRequest) -> nn.Module:
+@pytest.fixture
+def head() -> ProfileHead:
+    """A head whose every weight says something, as after training."""
     torch.manual_seed(0)
-    return build_encoder(request.param, 50, 32).eval()
+    head = ProfileHead(NUM_SCORES, WIDTH, PRIOR).eval()
+    for weight in head.parameters():
+        nn.init.normal_(weight, std=0.3)
+    return head
 
 
-def test_an_encoder_gives_one_vector_per_text(encoder: nn.Module) -> None:
-    vectors = encoder(torch.randint(0, 50, (5, 21)))
-    assert vectors.shape == (5, 32)
-    assert vectors.dtype == torch.float32
+def some_clicks(readers: int = 3, clicks: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    vectors = torch.randn(readers, clicks, ROW)
+    return vectors, torch.rand(readers, clicks) * 100, torch.ones(readers, clicks)
 
 
-def test_padding_does_not_matter_to_an_encoder(encoder: nn.Module) -> None:
-    tokens = torch.randint(1, 50, (4, 13))
-    padded = torch.cat([tokens, torch.zeros(4, 19, dtype=torch.int64)], 1)
-    torch.testing.assert_close(encoder(tokens), encoder(padded), atol=1e-6, rtol=0.0)
+def test_without_clicks_a_head_says_exactly_the_prior(head: ProfileHead) -> None:
+    """Whatever its weights, and whatever stands where nothing was clicked."""
+    vectors, ages, mask = some_clicks()
+    out = head(vectors, ages, torch.zeros_like(mask))
+    torch.testing.assert_close(out.gender.sigmoid(), torch.full((3,), PRIOR.female))
+    torch.testing.assert_close(out.income.softmax(1), torch.tensor([PRIOR.income] * 3))
+    torch.testing.assert_close(out.age.softmax(1), torch.tensor([PRIOR.ages.shares] * 3))
 
 
-def test_an_encoder_survives_a_text_without_tokens(encoder: nn.Module) -> None:
-    encoder.train()
-    encoder(torch.zeros(2, 9, dtype=torch.int64)).sum().backward()
-    assert all(
-        bool(weight.grad.isfinite().all())
-        for weight in encoder.parameters()
-        if weight.grad is not None
-    )
+def test_a_click_moves_every_head_from_the_prior(head: ProfileHead) -> None:
+    evidence = head.evidence(*some_clicks(clicks=1))
+    assert all(bool((part != 0.0).all()) for part in evidence)
 
 
-def test_an_unknown_encoder_is_named() -> None:
-    with pytest.raises(TrainingError, match="no encoder 'lstm'; there are: conv1d"):
-        build_encoder("lstm", 10, 8)
+def test_trust_scales_what_the_clicks_add(head: ProfileHead) -> None:
+    evidence = head.evidence(*some_clicks())
+    half, whole = (head.with_prior(evidence, (part,) * 3) for part in (0.5, 1.0))
+    none = head.with_prior(evidence, (0.0,) * 3)
+    for middle, one, other in zip(half, none, whole, strict=True):
+        torch.testing.assert_close(middle, (one + other) / 2.0)
 
 
-def profile_head() -> ProfileHead:
-    torch.manual_seed(0)
-    return ProfileHead(16, PRIOR).eval()
-
-
-def test_without_clicks_a_new_head_says_the_prior() -> None:
-    out = profile_head()(torch.zeros(2, 4, 16), torch.zeros(2, 4), torch.zeros(2, 4))
-    torch.testing.assert_close(out.gender.sigmoid(), torch.full((2,), 0.4), atol=0.02, rtol=0.0)
-    torch.testing.assert_close(
-        out.income.softmax(1), torch.tensor([PRIOR.income] * 2), atol=0.02, rtol=0.0
-    )
-    assert out.age.abs().max() < 0.05
-
-
-def test_masked_clicks_do_not_matter_to_the_head() -> None:
-    head, vectors, ages = profile_head(), torch.randn(3, 5, 16), torch.rand(3, 5) * 100
-    mask = torch.ones(3, 5)
-    more = [torch.cat([part, torch.zeros_like(part[:, :2])], 1) for part in (vectors, ages, mask)]
-    for one, other in zip(head(vectors, ages, mask), head(*more), strict=True):
+def test_masked_clicks_do_not_matter_to_the_head(head: ProfileHead) -> None:
+    clicks = some_clicks()
+    more = [torch.cat([part, torch.zeros_like(part[:, :2])], 1) for part in clicks]
+    for one, other in zip(head(*clicks), head(*more), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0.0)
 
 
-def test_a_click_s_age_matters_to_the_head() -> None:
-    head, vectors, mask = profile_head(), torch.randn(1, 5, 16), torch.ones(1, 5)
+def test_a_click_s_age_matters_to_the_head(head: ProfileHead) -> None:
+    vectors, _, mask = some_clicks(1)
     old = torch.tensor([[0.0, 0.0, 0.0, 900.0, 900.0]])
     assert not torch.equal(
         head(vectors, old, mask).gender, head(vectors, torch.zeros(1, 5), mask).gender
     )
+
+
+def test_a_new_head_follows_the_gender_score() -> None:
+    """Before training the linear path already speaks, with little gain."""
+    torch.manual_seed(0)
+    head = ProfileHead(NUM_SCORES, WIDTH, PRIOR).eval()
+    vectors = torch.zeros(2, 5, ROW)
+    vectors[0, :, 0], vectors[1, :, 0] = 1.0, -1.0
+    women, men = head(vectors, torch.zeros(2, 5), torch.ones(2, 5)).gender
+    assert women > head.gender_prior > men
 
 
 def test_interest_has_length_one_and_prefers_the_newest() -> None:
@@ -105,10 +94,59 @@ def test_interest_of_no_clicks_is_zero() -> None:
     assert got.tolist() == [[0.0, 0.0, 0.0]]
 
 
+def test_a_served_head_says_the_prior_s_median_without_clicks(head: ProfileHead) -> None:
+    calibration = Calibration(age=0.7, income=1.3, gender=0.2, age_sd=2.0)
+    vectors, ages, mask = some_clicks()
+    years, sd, income, female, _ = ServedHead(head, PRIOR, calibration)(vectors, ages, 0.0 * mask)
+    # Half of the readers that the bands were made of are 40 or younger, half 44 or older.
+    assert ((years > 38.0) & (years < 46.0)).all()
+    assert ((sd > PRIOR.age_sd) & (sd < 3.0 * PRIOR.age_sd)).all(), "twice as wide, as it says"
+    torch.testing.assert_close(income, torch.tensor([PRIOR.income] * 3))
+    torch.testing.assert_close(female, torch.full((3,), PRIOR.female))
+
+
 def test_centred_vectors_do_not_depend_on_the_batch() -> None:
-    encoder = ArticleEncoder(build_encoder("conv1d", 50, 32), 32).eval()
+    encoder = CentredEncoder(build_encoder("conv1d", 50, 32), 32).eval()
     tokens = torch.randint(0, 50, (6, 12))
     torch.testing.assert_close(encoder(tokens)[2:3], encoder(tokens[2:3]), atol=1e-6, rtol=0.0)
+
+
+def test_standardising_is_weighted_by_clicks() -> None:
+    rng = np.random.default_rng(0)
+    values, clicks = rng.normal(3.0, 2.0, (40, 3)), rng.integers(0, 4, 40)
+    repeated = np.repeat(values, clicks, axis=0)
+    layer = Standardise(3)
+    got = layer(torch.tensor(values), torch.tensor(clicks)).numpy()
+    wanted = (values - repeated.mean(0)) / np.sqrt(repeated.var(0) + 1e-5)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    np.testing.assert_allclose(layer.running_mean, 0.1 * repeated.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var, 0.9 + 0.1 * repeated.var(0), rtol=1e-5)
+
+
+def test_standardising_in_evaluation_uses_what_was_measured() -> None:
+    layer = Standardise(2)
+    layer.running_mean.copy_(torch.tensor([1.0, -2.0]))
+    layer.running_var.copy_(torch.tensor([4.0, 9.0]))
+    values = torch.tensor([[3.0, 1.0], [1.0, -2.0]])
+    got = layer.eval()(values, torch.tensor([5.0, 0.0]))
+    torch.testing.assert_close(got, torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+    assert layer.running_mean.tolist() == [1.0, -2.0]
+
+
+def test_standardising_without_a_momentum_averages_the_batches() -> None:
+    layer = Standardise(1)
+    layer.momentum = None
+    layer(torch.tensor([[5.0], [7.0]]))
+    layer.reset_running_stats()
+    for mean in (2.0, 4.0, 9.0):
+        layer(torch.tensor([[mean - 1.0], [mean + 1.0]]))
+    torch.testing.assert_close(layer.running_mean, torch.tensor([5.0]))
+    torch.testing.assert_close(layer.running_var, torch.tensor([1.0]))
+
+
+def test_standardising_a_share_without_clicks_is_finite() -> None:
+    layer = Standardise(2)
+    assert layer(torch.randn(3, 2), torch.zeros(3)).isfinite().all()
 
 
 def test_the_reference_network_is_the_article_s() -> None:
@@ -125,44 +163,3 @@ def test_the_reference_network_names_its_shortest_input() -> None:
     ReferenceModel(20, PRIOR, SHORTEST_READER_TOKENS)(torch.ones(1, SHORTEST_READER_TOKENS).long())
     with pytest.raises(TrainingError, match=str(SHORTEST_READER_TOKENS)):
         ReferenceModel(20, PRIOR, SHORTEST_READER_TOKENS - 1)
-
-
-def test_a_missing_label_adds_no_loss_and_no_gradient() -> None:
-    gender = torch.tensor([0.5, 99.0], requires_grad=True)
-    age = torch.tensor([1.0, 99.0], requires_grad=True)
-    labels = Labels(
-        age=torch.tensor([0.0, NAN]), income=torch.tensor([2, -1]), gender=torch.tensor([1, -1])
-    )
-    losses = masked_losses(outputs(2, gender=gender, age=age), labels, "likelihood")
-    assert {head: count for head, (_, count) in losses.items()} == dict.fromkeys(HEADS, 1)
-    torch.stack([total for total, _ in losses.values()]).sum().backward()
-    assert gender.grad is not None and age.grad is not None
-    assert gender.grad[1] == 0.0 and age.grad[1] == 0.0
-    assert gender.grad[0] != 0.0 and age.grad[0] != 0.0
-
-
-def test_losses_without_any_label_are_zero() -> None:
-    none = torch.tensor([-1, -1])
-    losses = masked_losses(outputs(2), Labels(torch.tensor([NAN, NAN]), none, none), "likelihood")
-    assert weighted_loss(losses, LossWeights(1.0, 1.0, 1.0)) == 0.0
-
-
-def test_the_squared_loss_is_in_years() -> None:
-    labels = Labels(torch.tensor([30.0]), torch.tensor([-1]), torch.tensor([-1]))
-    losses = masked_losses(outputs(1, age=torch.tensor([27.0])), labels, "squared")
-    assert losses["age"][0] == 9.0
-
-
-def test_weights_multiply_the_mean_losses() -> None:
-    losses = {
-        "age": (torch.tensor(8.0), 2),
-        "income": (torch.tensor(3.0), 1),
-        "gender": (torch.tensor(5.0), 5),
-    }
-    assert weighted_loss(losses, LossWeights(age=0.25, income=1.0, gender=10.0)) == 14.0
-
-
-@pytest.mark.parametrize("text", ["weight=1", "age", "age=-1", "gender=nan", "income=x"])
-def test_a_bad_loss_weight_is_refused(text: str) -> None:
-    with pytest.raises(TrainingError, match="loss weight"):
-        parse_loss_weights(text, LossWeights(1.0, 1.0, 1.0))
