@@ -22,6 +22,7 @@ from export.disk_arrays import load_array, new_array, save_array
 from export.distributed import barrier, is_main
 from export.linear_targets import linear_targets
 from export.pieces import counts_of, damped, num_buckets, rarity_of
+from schemas.errors import TrainingError
 from schemas.tokenizer import PAD_ID
 
 NUM_FOLDS = 5
@@ -63,8 +64,13 @@ def fit_linear(
 ) -> LinearFit:
     """Fit on the newest `limit` clicks of training readers; several processes share one fit.
 
-    tokens: (A, T) int32. The strength of each regression is chosen on the first fold.
+    tokens: (A, T) int32. The strength of each regression is chosen on held-out folds.
+
+    Raises:
+        TrainingError: when there is no training reader.
     """
+    if len(data.readers_of("train")) == 0:
+        raise TrainingError(f"{data.name}: no reader in the train split has labels and clicks")
     targets, names = linear_targets(data)
     fold = _folds(data, seed)
     with scratch_directory() as directory:

@@ -13,16 +13,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from export.architectures import LEARNED_WIDTH
 from export.averaging import to_tensors
-from export.batches import TwoStageBatches
 from export.bundle_model import BundleModel
 from export.bundle_writer import train_bundle
 from export.commands import evaluate as evaluate_command
 from export.commands import generate, train
 from export.data import ReaderData, load_reader_data
-from export.encoders import build_encoder
+from export.calibration import Calibration, age_estimate
 from export.evaluation import as_table, evaluate
-from export.heads import TWO_STAGE_WEIGHTS
+from export.heads import HeadOutputs
 from export.onnx_export import (
     TOLERANCE,
     ServedHead,
@@ -32,17 +32,26 @@ from export.onnx_export import (
     export_profile_head,
 )
 from export.options import TrainingOptions
-from export.prior import Prior
-from export.training import Schedule, Task
+from export.training import Schedule
 from export.training import train as train_network
-from export.two_stage import ArticleEncoder, ProfileHead, TwoStageModel
+from export.two_stage import TwoStageModel
 from schemas.bundle import ESTIMATE_OUTPUTS, Manifest, load_manifest
 from schemas.errors import BundleError, TrainingError
 from schemas.reading_set import ReadingSet
+from tests.small_networks import (
+    PRIOR,
+    SCORES,
+    TOKENS,
+    VOCABULARY,
+    WIDTH,
+    made_up_fit,
+    small_model,
+    small_task,
+)
 from tests.tiny_sets import write_easy_set, write_reading_set
 
-WIDTH, TOKENS, VOCABULARY = 16, 24, 60
-PRIOR = Prior(age_mean=45.0, age_sd=20.0, income=[0.5, 0.5], female=0.5)
+HEAD_WIDTH = len(SCORES) + WIDTH
+CALIBRATION = Calibration(age=0.8, income=1.2, gender=0.6, age_sd=1.1)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +75,10 @@ def reference(easy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 @pytest.fixture(scope="module")
 def network() -> tuple[TwoStageModel, ServedHead]:
     torch.manual_seed(0)
-    head = ProfileHead(WIDTH, PRIOR)
-    encoder = ArticleEncoder(build_encoder("conv1d", VOCABULARY, WIDTH), WIDTH)
-    return TwoStageModel(encoder, head).eval(), ServedHead(head, PRIOR).eval()
+    model = small_model(made_up_fit()).eval()
+    for weight in model.head.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    return model, ServedHead(model.head, PRIOR, CALIBRATION).eval()
 
 
 def test_it_learns_what_is_plain_to_see(trained: tuple[Path, Manifest]) -> None:
@@ -90,14 +100,16 @@ def test_the_bundle_says_how_it_came_about(trained: tuple[Path, Manifest]) -> No
 def test_graphs_have_the_contract_s_names_and_axes(trained: tuple[Path, Manifest]) -> None:
     graphs = trained[1].graphs
     encoder, head = graphs["article_encoder"], graphs["profile_head"]
+    width = trained[1].row_width
+    assert width > LEARNED_WIDTH
     assert [(t.name, t.shape, t.dtype) for t in encoder.inputs] == [
         ("tokens", ["batch", 32], "int32")
     ]
     assert [(t.name, t.shape, t.dtype) for t in encoder.outputs] == [
-        ("vector", ["batch", 128], "float32")
+        ("vector", ["batch", width], "float32")
     ]
     assert [(t.name, t.shape) for t in head.inputs] == [
-        ("vectors", ["batch", "clicks", 128]),
+        ("vectors", ["batch", "clicks", width]),
         ("ages_hours", ["batch", "clicks"]),
         ("mask", ["batch", "clicks"]),
     ]
@@ -107,24 +119,27 @@ def test_graphs_have_the_contract_s_names_and_axes(trained: tuple[Path, Manifest
         ["batch"],
         ["batch", 2],
         ["batch"],
-        ["batch", 128],
+        ["batch", width],
     ]
 
 
-def test_without_clicks_the_estimate_is_near_the_prior(trained: tuple[Path, Manifest]) -> None:
+def test_without_clicks_the_estimate_is_the_prior(trained: tuple[Path, Manifest]) -> None:
     path, manifest = trained
     session = onnxruntime.InferenceSession(str(path / "profile_head.onnx"))
     zeros = np.zeros((1, 8), dtype=np.float32)
     inputs = {
-        "vectors": np.zeros((1, 8, 128), dtype=np.float32),
+        "vectors": np.zeros((1, 8, manifest.row_width), dtype=np.float32),
         "ages_hours": zeros,
         "mask": zeros,
     }
     age, sd, income, female = session.run(ESTIMATE_OUTPUTS, inputs)
-    assert abs(age[0] - manifest.age_mean_years) < 0.5 * manifest.age_sd_years
+    prior = manifest.training["prior"]
+    middle = np.searchsorted(np.cumsum(prior["ages"]["shares"]), 0.5)
+    lower, upper = prior["ages"]["bounds"][middle : middle + 2]
+    assert lower <= age[0] <= upper, "the median"
     assert sd[0] > 0.3 * manifest.age_sd_years
-    assert income.sum() == pytest.approx(1.0, abs=1e-5)
-    assert 0.25 < female[0] < 0.75
+    assert income[0] == pytest.approx(prior["income"], abs=1e-5)
+    assert female[0] == pytest.approx(prior["female"], abs=1e-5)
 
 
 def test_the_reference_architecture_trains_and_serves(reference: tuple[Path, Manifest]) -> None:
@@ -143,21 +158,54 @@ def test_both_graphs_together_are_the_trained_network(
     model, served = network
     encoder_path, head_path = tmp_path / "encoder.onnx", tmp_path / "head.onnx"
     export_article_encoder(model.articles, TOKENS, encoder_path)
-    export_profile_head(served, WIDTH, head_path)
+    export_profile_head(served, HEAD_WIDTH, head_path)
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, VOCABULARY, (20, TOKENS), dtype=np.int32)
     rows = rng.integers(0, 20, (9, 7))
     mask = (np.arange(7) < rng.integers(0, 8, (9, 1))).astype(np.float32)
     ages = rng.exponential(100.0, (9, 7)).astype(np.float32) * mask
     with torch.inference_mode():
-        wanted = model(*to_tensors((tokens, rows, ages, mask), torch.device("cpu")))
+        scores = model.articles.scores(torch.from_numpy(tokens)).numpy()[rows] * mask[..., None]
+        inputs = to_tensors((tokens, rows, ages, mask, scores), torch.device("cpu"))
+        wanted = _calibrated(model(*inputs))
+        years, deviations = age_estimate(wanted.age.softmax(1), PRIOR.ages)
     (vectors,) = onnxruntime.InferenceSession(str(encoder_path)).run(None, {"tokens": tokens})
-    inputs = {"vectors": vectors[rows] * mask[..., None], "ages_hours": ages, "mask": mask}
-    age, sd, income, female, _ = onnxruntime.InferenceSession(str(head_path)).run(None, inputs)
-    np.testing.assert_allclose(age, wanted.age.numpy() * 20.0 + 45.0, atol=TOLERANCE)
-    np.testing.assert_allclose(sd, wanted.age_log_sd.exp().numpy() * 20.0, atol=TOLERANCE)
+    given = {"vectors": vectors[rows] * mask[..., None], "ages_hours": ages, "mask": mask}
+    age, sd, income, female, _ = onnxruntime.InferenceSession(str(head_path)).run(None, given)
+    np.testing.assert_allclose(age, years.numpy(), atol=TOLERANCE)
+    np.testing.assert_allclose(sd, deviations.numpy() * 1.1, atol=TOLERANCE)
     np.testing.assert_allclose(income, wanted.income.softmax(1).numpy(), atol=TOLERANCE)
     np.testing.assert_allclose(female, wanted.gender.sigmoid().numpy(), atol=TOLERANCE)
+
+
+def _calibrated(outputs: HeadOutputs) -> HeadOutputs:
+    """Draw what the clicks added to the prior's logits together or apart, as served."""
+    priors = (
+        torch.tensor(PRIOR.ages.shares).log(),
+        torch.tensor(PRIOR.income).log(),
+        torch.tensor(PRIOR.female).logit(),
+    )
+    parts = zip(outputs, priors, CALIBRATION.trust, strict=True)
+    return HeadOutputs(*(prior + (logits - prior) * trust for logits, prior, trust in parts))
+
+
+def test_without_clicks_the_graph_says_exactly_the_prior(
+    network: tuple[TwoStageModel, ServedHead], tmp_path: Path
+) -> None:
+    path = tmp_path / "head.onnx"
+    export_profile_head(network[1], HEAD_WIDTH, path)
+    nothing = np.zeros((2, 3), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((2, 3, HEAD_WIDTH), dtype=np.float32)
+    inputs = {"vectors": vectors, "ages_hours": nothing, "mask": nothing}
+    age, sd, income, female, interest = onnxruntime.InferenceSession(str(path)).run(None, inputs)
+    shares = torch.tensor([PRIOR.ages.shares] * 2)
+    years, deviations = age_estimate(shares, PRIOR.ages)
+    np.testing.assert_allclose(age, years.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(sd, deviations.numpy() * CALIBRATION.age_sd, rtol=1e-5)
+    np.testing.assert_allclose(income, [PRIOR.income] * 2, rtol=1e-5)
+    np.testing.assert_allclose(female, [PRIOR.female] * 2, rtol=1e-5)
+    assert not interest.any()
 
 
 def test_a_graph_that_is_not_the_network_is_refused(
@@ -165,8 +213,8 @@ def test_a_graph_that_is_not_the_network_is_refused(
 ) -> None:
     _, served = network
     path = tmp_path / "head.onnx"
-    export_profile_head(served, WIDTH, path)
-    vectors = np.random.default_rng(0).standard_normal((30, WIDTH), dtype=np.float32)
+    export_profile_head(served, HEAD_WIDTH, path)
+    vectors = np.random.default_rng(0).standard_normal((30, HEAD_WIDTH), dtype=np.float32)
     assert check_graph(path, served, click_cases(vectors, 8, seed=0)) <= TOLERANCE
     broken = onnx.load(path)
     for number, weights in enumerate(broken.graph.initializer):
@@ -187,17 +235,6 @@ def test_a_refused_graph_leaves_no_bundle(
     with pytest.raises(BundleError, match="differs"):
         train_bundle(easy_set, tmp_path / "out", TrainingOptions(epochs=1, article_tokens=16))
     assert list(tmp_path.iterdir()) == []
-
-
-def small_task(data: ReaderData) -> tuple[TwoStageModel, Task]:
-    torch.manual_seed(5)
-    encoder = ArticleEncoder(build_encoder("conv1d", VOCABULARY, WIDTH), WIDTH)
-    tokens = np.random.default_rng(0).integers(
-        0, VOCABULARY, (len(data.texts), TOKENS), dtype=np.int32
-    )
-    batches = TwoStageBatches(data, tokens, 8)
-    task = Task(data, batches, PRIOR, TWO_STAGE_WEIGHTS, "likelihood")
-    return TwoStageModel(encoder, ProfileHead(WIDTH, PRIOR)), task
 
 
 def test_the_same_seed_gives_the_same_network(easy_set: Path) -> None:
