@@ -105,7 +105,7 @@ def test_runs_in_the_log_are_not_repeated(
         log.write(b'{"dataset": "cut')
     trained: list[str] = []
 
-    def refuse(_dataset: Path, _out: Path, options: Any) -> None:
+    def refuse(_dataset: Path, _out: Path, options: Any, **_: Any) -> None:
         trained.append(options.encoder)
         raise TrainingError("not again")
 
@@ -124,7 +124,7 @@ def test_another_seed_is_another_run(
     directory, _ = compared
     seeds: list[int] = []
 
-    def refuse(_dataset: Path, _out: Path, options: Any) -> None:
+    def refuse(_dataset: Path, _out: Path, options: Any, **_: Any) -> None:
         seeds.append(options.seed)
         raise TrainingError("not again")
 
