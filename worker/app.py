@@ -201,12 +201,15 @@ def _faust_app(settings: Settings) -> App:
 
 
 def check_kafka(settings: Settings) -> None:
-    """Fail unless the brokers answer and every topic exists.
+    """Fail unless the brokers answer and every topic that the worker uses exists.
 
     Raises:
         UnavailableError: names what is missing.
     """
-    Emitter(librdkafka_config(settings)).check(settings.topics.all())
+    topics = settings.topics
+    # Labels are read by `frontpage snapshot` alone; an installation may do without them.
+    used = [name for name in topics.all() if name != topics.reader_labels]
+    Emitter(librdkafka_config(settings)).check(used)
 
 
 def run_app(app: App, log_level: str) -> None:

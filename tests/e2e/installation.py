@@ -146,6 +146,7 @@ def installation(
             topic_clicks=f"clicks-{name}",
             topic_erasures=f"erasures-{name}",
             topic_profiles=f"profiles-{name}",
+            topic_reader_labels=f"reader-labels-{name}",
             topic_recommendations=f"recommendations-{name}",
             topic_dead_letters=f"dead-letters-{name}",
             commit_interval_s=0.2,
