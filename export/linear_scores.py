@@ -52,4 +52,6 @@ class LinearScores(nn.Module):
         damped = (1.0 + torch.log(count)) * functional.embedding(rows, self.rarity).squeeze(2)
         part = there * damped / count
         total = torch.bmm(part.unsqueeze(1), functional.embedding(rows, self.weights)).squeeze(1)
-        return total, (part * damped).sum(1, keepdim=True)
+        # A product and not a sum: onnxruntime's sum of a row rounds by where the row begins in
+        # memory, and an article's scores would depend on its place in the batch.
+        return total, torch.bmm(part.unsqueeze(1), damped.unsqueeze(2)).squeeze(2)

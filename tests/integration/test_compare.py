@@ -13,6 +13,7 @@ from schemas.errors import TrainingError
 from tests.tiny_sets import OLD, YOUNG, write_reading_set
 
 ENCODERS = "encoder=bag,nothing"
+BASE = 'encoder = "conv1d"\nepochs = 1\narticle_tokens = 16\nmax_clicks = 8\n'
 
 
 def gender_set(out: Path) -> Path:
@@ -56,7 +57,7 @@ def ran(directory: Path, *more: str) -> Result:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     directory = tmp_path_factory.mktemp("compare")
     gender_set(directory / "set")
-    (directory / "base.toml").write_text("epochs = 1\narticle_tokens = 16\nmax_clicks = 8\n")
+    (directory / "base.toml").write_text(BASE)
     return directory, ran(directory, "--vary", ENCODERS, "--twins", "--seeds", "1", "--json")
 
 

@@ -130,6 +130,22 @@ def test_the_graph_equals_the_encoder(exported: tuple[ArticleEncoder, Path]) -> 
     assert check_graph(path, encoder, cases) <= TOLERANCE
 
 
+@pytest.mark.parametrize("length", [TOKENS, 23])
+def test_the_vector_of_a_text_does_not_depend_on_its_place(length: int, tmp_path: Path) -> None:
+    """To the bit, as the worker promises; of any length, so that rows begin anywhere in memory."""
+    torch.manual_seed(0)
+    encoder = article_encoder(made_up_fit(WORDS), "conv1d", WIDTH, WORDS).eval()
+    path = tmp_path / "encoder.onnx"
+    export_article_encoder(encoder, length, path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        tokens = rng.integers(1, WORDS, (16, length), dtype=np.int32)
+        tokens[::3] = tokens[0]
+        (vectors,) = session.run(None, {"tokens": tokens})
+        np.testing.assert_array_equal(vectors[::3], np.repeat(vectors[:1], 6, 0))
+
+
 def test_an_int8_graph_is_smaller_alike_and_the_same_each_time(
     exported: tuple[ArticleEncoder, Path], tmp_path: Path
 ) -> None:
