@@ -17,10 +17,10 @@ from export.architectures import LEARNED_WIDTH
 from export.averaging import to_tensors
 from export.bundle_model import BundleModel
 from export.bundle_writer import train_bundle
+from export.calibration import Calibration
 from export.commands import evaluate as evaluate_command
 from export.commands import generate, train
-from export.data import ReaderData, load_reader_data
-from export.calibration import Calibration
+from export.data import load_reader_data
 from export.evaluation import as_table, evaluate
 from export.heads import HeadOutputs
 from export.onnx_export import (

@@ -89,9 +89,7 @@ class Readers:
         evidence = np.column_stack([age, np.zeros_like(income), income, gender])
         encoder = ArticleEncoder(nn.Identity(), Nothing())  # type: ignore[arg-type]
         model = TwoStageModel(encoder, Known(evidence.shape[1], 1, self.prior))
-        task = Task(
-            self.data, Evidence(evidence), self.prior, TWO_STAGE_WEIGHTS, "distribution"
-        )
+        task = Task(self.data, Evidence(evidence), self.prior, TWO_STAGE_WEIGHTS, "distribution")
         return calibrate(model, task)
 
 

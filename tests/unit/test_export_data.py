@@ -18,7 +18,6 @@ from export.batches import (
 )
 from export.data import MISSING, SPLITS, ReaderData, load_reader_data, reader_tokens
 from export.linear_fit import LinearFit
-from export.prior import prior_of
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet, split_of
 from tests.small_networks import made_up_fit

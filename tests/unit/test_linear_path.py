@@ -1,4 +1,4 @@
-"""The linear path: what it counts, whose labels a score has seen, and the same in torch and ONNX."""
+"""The linear path: what it counts, whose labels a score has seen, the same in torch and ONNX."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def tokens(data: ReaderData) -> Tokens:
 
 
 @pytest.fixture(scope="module")
-def odd_texts(data: ReaderData, tokens: Tokens) -> Tokens:
+def odd_texts(tokens: Tokens) -> Tokens:
     """The same with texts of odd shapes, which nobody may have clicked."""
     texts = tokens.copy()
     texts[:6] = 0
@@ -104,8 +104,9 @@ def test_targets_are_of_mean_zero_and_keep_holes(data: ReaderData) -> None:
 def test_a_head_without_labels_has_no_scores(
     data: ReaderData, tokens: Tokens, without: set[str], names: set[str]
 ) -> None:
-    nothing = {"age": np.full_like(data.age, np.nan), "income": -1 + 0 * data.income}
-    nothing["gender"] = nothing["income"]
+    missing = np.full_like(data.income, -1)
+    nothing: dict[str, Any] = {"age": np.full_like(data.age, np.nan)}
+    nothing |= {"income": missing, "gender": missing}
     found = fit(replace(data, **{name: nothing[name] for name in without}), tokens)
     assert set(found.names) == names and found.names[0] == "gender"
     assert found.scores.shape == (NUM_FOLDS + 1, len(tokens), len(names))
@@ -149,7 +150,7 @@ def flipped(data: ReaderData, reader: int) -> ReaderData:
 
 def standardised(scores: NDArray[Any]) -> NDArray[Any]:
     """Without scale and shift, which are the same for all readers."""
-    return (scores - scores.mean()) / scores.std()
+    return np.asarray((scores - scores.mean()) / scores.std())
 
 
 def test_a_reader_s_own_label_is_not_in_the_scores_it_is_trained_on(

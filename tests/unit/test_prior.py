@@ -19,9 +19,7 @@ def prior_from(path: Path, users: list[dict[str, Any]]) -> Prior:
         path,
         articles=[{"article_id": "a", "title": "words"}],
         users=users,
-        clicks=[
-            {"user_id": user["user_id"], "article_id": "a", "timestamp": 1} for user in users
-        ],
+        clicks=[{"user_id": user["user_id"], "article_id": "a", "timestamp": 1} for user in users],
         num_income_groups=2,
     )
     return prior_of(load_reader_data(ReadingSet(dataset)), np.arange(len(users)))
