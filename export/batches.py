@@ -1,13 +1,15 @@
 """Readers to network inputs: the newest clicks for an estimate, random parts for training."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.data import Floats, Ints, ReaderData, reader_tokens
-from export.linear_fit import LinearFit
+
+if TYPE_CHECKING:  # evaluation reads this file, and does without scikit-learn
+    from export.linear_fit import LinearFit
 
 Float32s = NDArray[np.float32]
 Int32s = NDArray[np.int32]
@@ -128,7 +130,7 @@ class TwoStageBatches:
     """
 
     def __init__(
-        self, data: ReaderData, tokens: Int32s, max_clicks: int, linear: LinearFit
+        self, data: ReaderData, tokens: Int32s, max_clicks: int, linear: "LinearFit"
     ) -> None:
         self._data = data
         self._tokens = tokens

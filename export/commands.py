@@ -69,7 +69,7 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
 @click.option(
     "--architecture", type=click.Choice(["two-stage", "reference"]), help="Default: two-stage."
 )
-@click.option("--encoder", help="Article encoder. Default: conv1d.")
+@click.option("--encoder", help="Article encoder. Default: bag.")
 @click.option(
     "--balance",
     type=click.Choice(["fixed", "uncertainty", "gradient"]),

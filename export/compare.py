@@ -115,7 +115,7 @@ class Comparison:
         try:
             with tempfile.TemporaryDirectory() as directory:
                 bundle = Path(directory) / "bundle"
-                manifest = train_bundle(self._dataset, bundle, options)
+                manifest = train_bundle(self._dataset, bundle, options, measure=False)
                 run = msgspec.structs.replace(blank, **self._measured(bundle, manifest))
         except FrontpageError as error:
             run = msgspec.structs.replace(blank, error=str(error))

@@ -8,6 +8,7 @@ label: each training reader's scores come from a fit without a fifth of the read
 Source: Wolpert, "Stacked Generalization", 1992.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +30,8 @@ NUM_FOLDS = 5
 MOST_READERS = 20_000
 """Readers a fit is made on; more cost memory and hardly help a linear model."""
 
-_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
+_FLOORS = (1.0, 0.0)
 _FEW_READERS = 4_000
 _TOLERANCE = 1e-3
 _ARTICLES_PER_CHUNK = 8_192
@@ -78,7 +80,7 @@ def fit_linear(
         table_path = directory / "scores.npy"
         if is_main():
             articles = _Articles(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
-            fits = _fits(articles.of_readers(limit), targets[articles.readers], fold, articles)
+            fits = _fits(articles, targets, fold, limit)
             shape = (NUM_FOLDS + 1, len(tokens), len(names))
             centre, scale = _write_scores(articles, fits, new_array(table_path, shape, np.float32))
             compact = _compact(articles.rarity, fits[-1] * scale)
@@ -113,46 +115,73 @@ class _Articles:
         pieces = sum(int((part != PAD_ID).sum()) for part in _chunks(tokens, _ARTICLES_PER_CHUNK))
         self._buckets = num_buckets(pieces)
         self.clicked = np.unique(np.concatenate([_clicks_of(data, reader) for reader in readers]))
-        counts = [self._counts(part) for part in _chunks(self.clicked, _ARTICLES_PER_CHUNK)]
-        seen = np.sum([np.bincount(c.indices, minlength=c.shape[1]) for c in counts], axis=0)
-        self.rarity = rarity_of(seen, len(self.clicked))
+        size = vocabulary_size + self._buckets
+        self._in_articles = np.zeros(size, dtype=np.int64)
+        for part in _chunks(self.clicked, _ARTICLES_PER_CHUNK):
+            self._in_articles += np.bincount(self._counts(part).indices, minlength=size)
+        self._by_readers = np.zeros(size, dtype=np.int64)
+        for pooling, distinct in self._poolings(limit=None):
+            seen = sp.csr_array(pooling @ self._counts(distinct))
+            self._by_readers += np.bincount(seen.indices, minlength=size)
+        self.choose(_FLOORS[0])
+
+    def choose(self, floor: float) -> None:
+        """Let rarity begin at `floor`."""
+        self.rarity = rarity_of(self._in_articles, self._by_readers, len(self.readers), floor)
 
     def features(self, articles: Ints) -> sp.csr_array:
         """Return the damped features of some articles: (n, F)."""
         return damped(self._counts(articles), self.rarity)
 
     def of_readers(self, limit: int) -> sp.csr_array:
-        """Return the sum of each reader's newest articles over the root of their number."""
-        parts = []
+        """Return the sum of each reader's newest articles over the root of their number.
+
+        Scaled to rows of norm 1 on average, so that strengths mean the same for every set.
+        """
+        parts = [pooling @ self.features(some) for pooling, some in self._poolings(limit)]
+        evidence = sp.csr_array(sp.vstack(parts, format="csr"))
+        squares = float(np.square(evidence.data, dtype=np.float64).sum())
+        evidence.data *= np.float32(np.sqrt(evidence.shape[0] / max(squares, 1e-12)))
+        return evidence
+
+    def _poolings(self, limit: int | None) -> Iterator[tuple[sp.csr_array, Ints]]:
+        """Yield, for some readers at a time, a pooling (readers, articles) and its articles."""
         for readers in _chunks(self.readers, _READERS_PER_CHUNK):
-            clicks = [self.data.clicks[self.data.newest(int(r), limit)] for r in readers]
+            clicks = [_clicks_of(self.data, reader)[-limit if limit else 0 :] for reader in readers]
             distinct, column = np.unique(np.concatenate(clicks), return_inverse=True)
             sizes = np.array([len(each) for each in clicks])
             row = np.repeat(np.arange(len(readers)), sizes)
             weight = np.repeat(1.0 / np.sqrt(sizes), sizes).astype(np.float32)
-            pooling = sp.csr_array((weight, (row, column)), shape=(len(readers), len(distinct)))
-            parts.append(pooling @ self.features(distinct))
-        return sp.csr_array(sp.vstack(parts, format="csr"))
+            shape = (len(readers), len(distinct))
+            yield sp.csr_array((weight, (row, column)), shape=shape), distinct
 
     def _counts(self, articles: Ints) -> sp.csr_array:
         return counts_of(self.tokens[articles], self._vocabulary_size, self._buckets)
 
 
-def _fits(
-    evidence: sp.csr_array, targets: Floats, fold: Ints, articles: _Articles
-) -> list[Float32s]:
-    """Return the weights (F, H) without each fold, then those of all readers."""
-    own = fold[articles.readers]
-    strengths = _strengths(evidence, targets, own)
-    kept = [own != number for number in range(NUM_FOLDS)]
-    kept.append(np.ones(len(own), dtype=np.bool_))
-    return [_ridge(evidence[rows], targets[rows], strengths) for rows in kept]
+def _fits(articles: _Articles, targets: Floats, fold: Ints, limit: int) -> list[Float32s]:
+    """Return the weights (F, H) without each fold, then those of all readers.
+
+    Where rarity begins, and how strong each regression is, is chosen on held-out folds.
+    """
+    own, wanted = fold[articles.readers], targets[articles.readers]
+    best = -np.inf
+    for floor in _FLOORS:
+        articles.choose(floor)
+        evidence = articles.of_readers(limit)
+        some, quality = _strengths(evidence, wanted, own)
+        if quality > best:
+            best, chosen, kept, strengths = quality, floor, evidence, some
+    articles.choose(chosen)
+    rows = [own != number for number in range(NUM_FOLDS)]
+    rows.append(np.ones(len(own), dtype=np.bool_))
+    return [_ridge(kept[some], wanted[some], strengths) for some in rows]
 
 
-def _strengths(evidence: sp.csr_array, targets: Floats, fold: Ints) -> Floats:
+def _strengths(evidence: sp.csr_array, targets: Floats, fold: Ints) -> tuple[Floats, float]:
     """Return, per target, the strength whose fits follow the held readers' labels best.
 
-    Of few readers every fold is held once; of many one fold is enough.
+    And how well they do on average. Of few readers every fold is held once; of many one is enough.
     """
     num_held = NUM_FOLDS if len(fold) <= _FEW_READERS else 1
     quality = np.zeros((len(_STRENGTHS), targets.shape[1]))
@@ -165,7 +194,8 @@ def _strengths(evidence: sp.csr_array, targets: Floats, fold: Ints) -> Floats:
                 _correlation(guesses[:, column], targets[held, column])
                 for column in range(targets.shape[1])
             ]
-    return np.asarray(np.take(_STRENGTHS, quality.argmax(0)), dtype=np.float64)
+    chosen = np.asarray(np.take(_STRENGTHS, quality.argmax(0)), dtype=np.float64)
+    return chosen, float(quality.max(0).mean())
 
 
 def _correlation(guess: Float32s, truth: Floats) -> float:

@@ -16,7 +16,7 @@ class TrainingOptions:
     """What the user may choose; a file of it is the recipe of a shipped model."""
 
     architecture: Literal["two-stage", "reference"] = "two-stage"
-    encoder: str = "conv1d"
+    encoder: str = "bag"
     balance: Literal["fixed", "uncertainty", "gradient"] = "fixed"
     """How the heads' losses are kept in balance; see `export.balance`."""
     loss_weights: str = ""

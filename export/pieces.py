@@ -55,13 +55,15 @@ def damped(counts: sp.csr_array, rarity: NDArray[np.float32]) -> sp.csr_array:
     return features
 
 
-def rarity_of(seen: Ints, num_articles: int) -> NDArray[np.float32]:
-    """Return the inverse document frequency of columns seen in so many articles (F,).
+def rarity_of(articles: Ints, readers: Ints, num_readers: int, floor: float) -> NDArray[np.float32]:
+    """Return floor + log(readers / readers who clicked it) of each column (F,).
 
-    Of one seen in hardly any it is 0: nothing can be learned from it.
+    articles, readers: in how many articles a column is, and how many readers clicked one of them.
+    Of a column in hardly any article it is 0: nothing can be learned from it. A floor of 1 keeps
+    what nearly everybody reads, of 0 drops it.
 
     Source: Spärck Jones, "A Statistical Interpretation of Term Specificity", 1972.
     """
-    rarity = np.log((1.0 + num_articles) / (1.0 + seen)) + 1.0
-    rarity[seen < _FEWEST_ARTICLES] = 0.0
+    rarity = np.log((1.0 + num_readers) / (1.0 + readers)) + floor
+    rarity[articles < _FEWEST_ARTICLES] = 0.0
     return np.asarray(rarity, dtype=np.float32)
