@@ -67,7 +67,7 @@ def test_balances_share_their_twins() -> None:
 
 
 def test_every_encoder_has_its_own_twins_but_not_of_heads_that_are_off() -> None:
-    base = TrainingOptions(loss_weights="age=0")
+    base = TrainingOptions(encoder="conv1d", loss_weights="age=0")
     variants = variants_of(base, ["encoder=conv1d,bag"], ["gender", "age"])
     assert [v.name for v in variants[2:]] == ["only gender", "only gender encoder=bag"]
     assert variants[3].options.encoder == "bag"

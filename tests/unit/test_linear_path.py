@@ -15,7 +15,7 @@ from export.linear_fit import NUM_FOLDS, LinearFit, fit_linear
 from export.linear_scores import LinearScores
 from export.linear_targets import linear_targets
 from export.onnx_export import export_article_encoder
-from export.pieces import counts_of, damped, rarity_of
+from export.pieces import counts_of, damped
 from schemas.errors import TrainingError
 from schemas.reading_set import ReadingSet
 from tests.small_networks import MAX_CLICKS, TOKENS, VOCABULARY, article_encoder
@@ -70,15 +70,14 @@ def test_pieces_and_pairs_are_counted_and_padding_is_not() -> None:
     assert sorted(counts[[0], 10:].data) == [1, 1, 1], "5 6, 6 5 and 5 5"
 
 
-def test_rare_columns_count_for_nothing_and_rows_have_length_one() -> None:
-    rarity = rarity_of(np.array([0, 2, 3, 60]), 60)
-    assert rarity[:2].tolist() == [0.0, 0.0]
-    assert rarity[2] > rarity[3] == 1.0
-    counts = counts_of(np.array([[1, 2, 3, 3], [1, 0, 0, 0]], dtype=np.int32), 4, 0 + 4096)
-    features = damped(counts, np.pad(rarity, (0, 4096)))
+def test_features_are_damped_counts_times_rarity_of_length_one() -> None:
+    counts = counts_of(np.array([[1, 2, 3, 3], [1, 0, 0, 0]], dtype=np.int32), 4, 4096)
+    rarity = np.zeros(4 + 4096, dtype=np.float32)
+    rarity[2:4] = 3.0, 1.5
+    features = damped(counts, rarity)
     norms = np.sqrt(np.asarray(features.multiply(features).sum(1)).ravel())
-    assert norms.tolist() == pytest.approx([1.0, 0.0])
-    assert features[0, 3] / features[0, 2] == pytest.approx((1 + np.log(2)) / rarity[2])
+    assert norms.tolist() == pytest.approx([1.0, 0.0]), "of what is worth nothing, 0"
+    assert features[0, 3] / features[0, 2] == pytest.approx((1 + np.log(2)) / 2.0)
 
 
 def test_targets_are_of_mean_zero_and_keep_holes(data: ReaderData) -> None:
