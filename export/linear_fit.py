@@ -8,9 +8,7 @@ label: each training reader's scores come from a fit without a fifth of the read
 Source: Wolpert, "Stacked Generalization", 1992.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,24 +19,19 @@ from export.data import Floats, Ints, ReaderData
 from export.data_files import scratch_directory
 from export.disk_arrays import load_array, new_array, save_array
 from export.distributed import barrier, is_main
+from export.linear_evidence import ARTICLES_PER_CHUNK, FLOORS, Evidence, chunks
 from export.linear_targets import linear_targets
-from export.pieces import counts_of, damped, num_buckets, rarity_of
 from schemas.errors import TrainingError
-from schemas.tokenizer import PAD_ID
 
 NUM_FOLDS = 5
 MOST_READERS = 20_000
 """Readers a fit is made on; more cost memory and hardly help a linear model."""
 
 _STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
-_FLOORS = (1.0, 0.0)
 _FEW_READERS = 4_000
 _TOLERANCE = 1e-3
-_ARTICLES_PER_CHUNK = 8_192
-_READERS_PER_CHUNK = 512
 
 Float32s = NDArray[np.float32]
-Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +72,7 @@ def fit_linear(
         paths = [directory / f"{name}.npy" for name in ("row", "rarity", "weights", "centre")]
         table_path = directory / "scores.npy"
         if is_main():
-            articles = _Articles(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
+            articles = Evidence(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
             fits = _fits(articles, targets, fold, limit)
             shape = (NUM_FOLDS + 1, len(tokens), len(names))
             centre, scale = _write_scores(articles, fits, new_array(table_path, shape, np.float32))
@@ -104,69 +97,14 @@ def _compact(rarity: Float32s, weights: Float32s) -> tuple[NDArray[np.int32], Fl
     return row, np.concatenate([[np.float32(0.0)], rarity[used]]).astype(np.float32), kept
 
 
-class _Articles:
-    """The features of articles, made when asked for: all at once need not fit into memory."""
-
-    def __init__(
-        self, data: ReaderData, tokens: NDArray[np.int32], vocabulary_size: int, readers: Ints
-    ) -> None:
-        self.data, self.tokens, self.readers = data, tokens, readers
-        self._vocabulary_size = vocabulary_size
-        pieces = sum(int((part != PAD_ID).sum()) for part in _chunks(tokens, _ARTICLES_PER_CHUNK))
-        self._buckets = num_buckets(pieces)
-        self.clicked = np.unique(np.concatenate([_clicks_of(data, reader) for reader in readers]))
-        size = vocabulary_size + self._buckets
-        self._in_articles = np.zeros(size, dtype=np.int64)
-        for part in _chunks(self.clicked, _ARTICLES_PER_CHUNK):
-            self._in_articles += np.bincount(self._counts(part).indices, minlength=size)
-        self._by_readers = np.zeros(size, dtype=np.int64)
-        for pooling, distinct in self._poolings(limit=None):
-            seen = sp.csr_array(pooling @ self._counts(distinct))
-            self._by_readers += np.bincount(seen.indices, minlength=size)
-        self.choose(_FLOORS[0])
-
-    def choose(self, floor: float) -> None:
-        """Let rarity begin at `floor`."""
-        self.rarity = rarity_of(self._in_articles, self._by_readers, len(self.readers), floor)
-
-    def features(self, articles: Ints) -> sp.csr_array:
-        """Return the damped features of some articles: (n, F)."""
-        return damped(self._counts(articles), self.rarity)
-
-    def of_readers(self, limit: int) -> sp.csr_array:
-        """Return the sum of each reader's newest articles over the root of their number.
-
-        Scaled to rows of norm 1 on average, so that strengths mean the same for every set.
-        """
-        parts = [pooling @ self.features(some) for pooling, some in self._poolings(limit)]
-        evidence = sp.csr_array(sp.vstack(parts, format="csr"))
-        squares = float(np.square(evidence.data, dtype=np.float64).sum())
-        evidence.data *= np.float32(np.sqrt(evidence.shape[0] / max(squares, 1e-12)))
-        return evidence
-
-    def _poolings(self, limit: int | None) -> Iterator[tuple[sp.csr_array, Ints]]:
-        """Yield, for some readers at a time, a pooling (readers, articles) and its articles."""
-        for readers in _chunks(self.readers, _READERS_PER_CHUNK):
-            clicks = [_clicks_of(self.data, reader)[-limit if limit else 0 :] for reader in readers]
-            distinct, column = np.unique(np.concatenate(clicks), return_inverse=True)
-            sizes = np.array([len(each) for each in clicks])
-            row = np.repeat(np.arange(len(readers)), sizes)
-            weight = np.repeat(1.0 / np.sqrt(sizes), sizes).astype(np.float32)
-            shape = (len(readers), len(distinct))
-            yield sp.csr_array((weight, (row, column)), shape=shape), distinct
-
-    def _counts(self, articles: Ints) -> sp.csr_array:
-        return counts_of(self.tokens[articles], self._vocabulary_size, self._buckets)
-
-
-def _fits(articles: _Articles, targets: Floats, fold: Ints, limit: int) -> list[Float32s]:
+def _fits(articles: Evidence, targets: Floats, fold: Ints, limit: int) -> list[Float32s]:
     """Return the weights (F, H) without each fold, then those of all readers.
 
     Where rarity begins, and how strong each regression is, is chosen on held-out folds.
     """
     own, wanted = fold[articles.readers], targets[articles.readers]
     best = -np.inf
-    for floor in _FLOORS:
+    for floor in FLOORS:
         articles.choose(floor)
         evidence = articles.of_readers(limit)
         some, quality = _strengths(evidence, wanted, own)
@@ -228,10 +166,10 @@ def _ridge(evidence: sp.csr_array, targets: Floats, strengths: Floats) -> Float3
 
 
 def _write_scores(
-    articles: _Articles, fits: list[Float32s], table: Float32s
+    articles: Evidence, fits: list[Float32s], table: Float32s
 ) -> tuple[Float32s, Float32s]:
     """Fill the scores of all articles, of zero mean and unit variance; return centre and scale."""
-    for part in _chunks(np.arange(len(articles.tokens)), _ARTICLES_PER_CHUNK):
+    for part in chunks(np.arange(len(articles.tokens)), ARTICLES_PER_CHUNK):
         features = articles.features(part)
         for scores, weights in zip(table, fits, strict=True):
             scores[part] = features @ weights
@@ -241,7 +179,7 @@ def _write_scores(
     scale[spread < 1e-6] = 0.0  # a target without labels
     centre = (table[NUM_FOLDS][sample].mean(0) * scale).astype(np.float32)
     for scores in table:
-        for part in _chunks(np.arange(len(scores)), _ARTICLES_PER_CHUNK):
+        for part in chunks(np.arange(len(scores)), ARTICLES_PER_CHUNK):
             scores[part] = scores[part] * scale - centre
     return centre, scale
 
@@ -252,11 +190,3 @@ def _folds(data: ReaderData, seed: int) -> Ints:
     chosen = np.random.default_rng(seed).permutation(data.readers_of("train"))[:MOST_READERS]
     fold[chosen] = np.arange(len(chosen)) % NUM_FOLDS
     return fold
-
-
-def _clicks_of(data: ReaderData, reader: int) -> Ints:
-    return data.clicks[data.offsets[reader] : data.offsets[reader + 1]]
-
-
-def _chunks(values: NDArray[Number], size: int) -> list[NDArray[Number]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -23,6 +23,8 @@ class WeightedBag(nn.Module):
         mask = (tokens != PAD_ID).to(embedded.dtype)
         weight = functional.embedding(tokens, self.log_weight).squeeze(2).exp() * mask  # (B, T)
         # Clamped inside the root, whose gradient at 0 is infinite.
-        norm = (weight * weight).sum(1, keepdim=True).clamp(min=1e-12).sqrt()
+        # A product of matrices: a plain sum over the places rounds by where the row lies in memory.
+        squares = torch.bmm(weight.unsqueeze(1), weight.unsqueeze(2)).squeeze(2)
+        norm = squares.clamp(min=1e-12).sqrt()
         total = torch.bmm(weight.unsqueeze(1), embedded).squeeze(1)
         return total / norm
