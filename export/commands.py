@@ -99,8 +99,13 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
     help="Keep the state after each epoch here.",
 )
 @click.option("--resume/--no-resume", default=None, help="Go on from the checkpoint, if any.")
+@click.option(
+    "--measure/--no-measure", default=True, help="Evaluate on test and write the model card."
+)
 @_JSON
-def train(dataset: Path, out: Path, config: Path | None, as_json: bool, **chosen: Any) -> None:
+def train(
+    dataset: Path, out: Path, config: Path | None, measure: bool, as_json: bool, **chosen: Any
+) -> None:
     """Train a model on the reading set DATASET and export it as a bundle.
 
     For several processes: torchrun --nproc-per-node 2 -m worker.cli train DATASET --out BUNDLE
@@ -113,7 +118,7 @@ def train(dataset: Path, out: Path, config: Path | None, as_json: bool, **chosen
         raise _needs_training_extra(error) from error
 
     with processes():
-        manifest = train_bundle(dataset, out, load_options(config, **chosen))
+        manifest = train_bundle(dataset, out, load_options(config, **chosen), measure)
         if not is_main():
             return
     if as_json:

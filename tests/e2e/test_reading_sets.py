@@ -25,7 +25,8 @@ def test_a_real_reading_set_trains_exports_and_streams(
         pytest.skip(f"{name} is not here")
     reading_set = ReadingSet(DATA / name)
     bundle = tmp_path / "bundle"
-    command = ["train", str(DATA / name), "--out", str(bundle), "--max-seconds", "10"]
+    budget = ["--max-seconds", "10", "--no-measure"]
+    command = ["train", str(DATA / name), "--out", str(bundle), *budget]
     subprocess.run([sys.executable, "-m", "worker.cli", *command], check=True)
     with installation(kafka.bootstrap_servers, bundle, tmp_path) as site:
         site.start_worker()
