@@ -28,7 +28,7 @@ MOST_READERS = 20_000
 """Readers a fit is made on; more cost memory and hardly help a linear model."""
 
 _STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
-_FEW_READERS = 4_000
+_FEW_READERS = 1_500
 _TOLERANCE = 1e-3
 
 Float32s = NDArray[np.float32]
