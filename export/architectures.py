@@ -1,7 +1,8 @@
 """The architectures: what each trains, and the graphs it writes once they equal the network."""
 
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,12 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     """Fit the linear path, train encoder and profile head together, calibrate; write two graphs."""
     options = run.options
     limit = run.max_clicks
+    started = time.monotonic()
     linear = fit_linear(run.data, run.tokens, run.vocabulary_size, limit, options.seed)
+    schedule = run.schedule
+    if schedule.max_seconds is not None:
+        left = schedule.max_seconds - (time.monotonic() - started)
+        schedule = replace(schedule, max_seconds=max(1.0, left))
     encoder = build_encoder(options.encoder, run.vocabulary_size, LEARNED_WIDTH)
     scores = LinearScores(linear)
     model = TwoStageModel(
@@ -102,7 +108,7 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     )
     batches = TwoStageBatches(run.data, run.tokens, limit, linear)
     task = Task(run.data, batches, run.prior, run.weights, "distribution", options.balance)
-    history = train(model, task, run.schedule, run.checkpoints)
+    history = train(model, task, schedule, run.checkpoints)
     calibration = calibrate(model, task)
     served = ServedHead(model.head, run.prior, calibration).eval()
     width = scores.width + LEARNED_WIDTH

@@ -15,12 +15,9 @@ from torchjd.aggregation import UPGradWeighting
 from torchjd.linalg import PSDMatrix
 
 from export.dual_cone import SmallProjector
-from export.heads import HEADS, LossWeights, weighted_loss
+from export.heads import HEADS, Losses, LossWeights, weighted_loss
 from export.reference import ReferenceModel
 from export.two_stage import TwoStageModel
-
-Losses = dict[str, tuple[Tensor, int]]
-"""Per head the sum of the losses and the number of labels it is over."""
 
 _PACE = 10.0  # learning rate of the uncertainties over the network's; they are three numbers
 _SMALLEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -4.0, 9.0  # weights between 55 and 1 / 8,103

@@ -51,12 +51,24 @@ class Batcher(Protocol):
         ...
 
 
-def newest_clicks(data: ReaderData, readers: Ints, limit: int) -> Clicks:
-    """Return each reader's newest clicks, at most `limit`, padded to the longest."""
-    ends = data.offsets[readers + 1]
-    counts = np.minimum(ends - data.offsets[readers], limit)
+def newest_clicks(
+    data: ReaderData, readers: Ints, limit: int, num_clicks: int | None = None
+) -> Clicks:
+    """Return each reader's newest clicks, at most `limit`, of the first `num_clicks` where given.
+
+    Newest first, padded to the longest; ages count back from the newest of them.
+    """
+    lengths = lengths_of(data, readers, num_clicks)
+    ends = data.offsets[readers] + lengths
+    counts = np.minimum(lengths, limit)
     owner, step = _ragged(counts)
     return _stack(data, counts, owner, (ends - counts)[owner] + step)
+
+
+def lengths_of(data: ReaderData, readers: Ints, num_clicks: int | None = None) -> Ints:
+    """Return how many clicks readers have, at most the first `num_clicks` where given: (B,)."""
+    lengths = data.offsets[readers + 1] - data.offsets[readers]
+    return lengths if num_clicks is None else np.minimum(lengths, num_clicks)
 
 
 def sampled_clicks(
@@ -70,7 +82,7 @@ def sampled_clicks(
 
     The shares of each kind of part are the constants above.
     """
-    lengths = data.offsets[readers + 1] - data.offsets[readers]
+    lengths = lengths_of(data, readers)
     most = np.minimum(lengths, limit)
     kind, size = rng.random((2, len(readers)))
     is_prefix = (kind >= NO_CLICKS_SHARE) & (kind < NO_CLICKS_SHARE + PREFIX_SHARE)

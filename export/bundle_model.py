@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.batches import Clicks
+from export.batches import Clicks, lengths_of, newest_clicks
 from export.data import Ints, ReaderData, reader_tokens
 from schemas.bundle import (
     ARTICLE_ENCODER,
@@ -76,7 +76,7 @@ class BundleModel:
         )
         limit = self.manifest.max_clicks
         for rows in _alike(data, readers, limit, num_clicks):
-            clicks = window(data, readers[rows], limit, num_clicks)
+            clicks = newest_clicks(data, readers[rows], limit, num_clicks)
             self._encode(data, np.unique(clicks.articles[clicks.mask > 0.0]))
             age, sd, income, female = self._run(clicks)
             result.age_years[rows], result.age_sd[rows] = age, sd
@@ -121,33 +121,9 @@ class BundleModel:
         )
 
 
-def window(data: ReaderData, readers: Ints, limit: int, num_clicks: int | None = None) -> Clicks:
-    """Return each reader's newest clicks, at most `limit`, of the first `num_clicks` where given.
-
-    Newest first, padded to the longest; ages count back from the newest of them.
-    """
-    begins, counts = data.offsets[readers], _lengths(data, readers, num_clicks)
-    newest = begins + counts - 1
-    kept = np.minimum(counts, limit)
-    steps = np.arange(max(1, int(kept.max(initial=0))))
-    present = steps < kept[:, None]
-    at = np.where(present, newest[:, None] - steps, 0)
-    ages = np.where(present, data.hours[np.maximum(newest, 0)][:, None] - data.hours[at], 0.0)
-    return Clicks(
-        articles=np.where(present, data.clicks[at], 0),
-        ages_hours=ages.astype(np.float32),
-        mask=present.astype(np.float32),
-    )
-
-
-def _lengths(data: ReaderData, readers: Ints, num_clicks: int | None) -> Ints:
-    lengths = data.offsets[readers + 1] - data.offsets[readers]
-    return lengths if num_clicks is None else np.minimum(lengths, num_clicks)
-
-
 def _alike(data: ReaderData, readers: Ints, limit: int, num_clicks: int | None) -> Iterator[Ints]:
     """Yield positions in `readers`, with histories of about one length together."""
-    lengths = np.minimum(_lengths(data, readers, num_clicks), limit)
+    lengths = np.minimum(lengths_of(data, readers, num_clicks), limit)
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):

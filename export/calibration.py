@@ -17,6 +17,7 @@ from torch.nn import functional
 from export.averaging import to_tensors
 from export.data import Floats, Ints
 from export.heads import HeadOutputs, distribution_loss
+from export.metrics import Z80
 from export.prior import AgeBands
 from export.schedule import Task
 from export.two_stage import TwoStageModel
@@ -26,7 +27,6 @@ LEAST_TRUST = 0.05
 
 _MOST_TRUST = 2.0
 _CLEARLY = 1.0  # standard errors that a head must be better than the prior on valid
-_Z80 = 1.2815515655446004  # half width of the central 80 % of a normal distribution, in sd
 _NARROWEST, _WIDEST = 0.3, 3.0
 _READERS_PER_BATCH = 64
 _FEWEST_READERS = 20
@@ -144,4 +144,4 @@ def _width(errors: Floats) -> float:
     if len(errors) < _FEWEST_READERS:
         return 1.0
     level = min(1.0, np.ceil(0.8 * (len(errors) + 1)) / len(errors))
-    return float(np.clip(np.quantile(errors, level) / _Z80, _NARROWEST, _WIDEST))
+    return float(np.clip(np.quantile(errors, level) / Z80, _NARROWEST, _WIDEST))

@@ -1,6 +1,5 @@
 """Train variants, measure each on the same readers, and log every run so that none is repeated."""
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 import onnxruntime
 
 from export.bundle_model import BundleModel
@@ -36,7 +34,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One training and what it gave: a line of the log."""
 
     dataset: str
-    """Name and a checksum of the sizes of its files."""
+    """Name, and the beginning of the checksum of all that a training reads."""
     split: str
     variant: str
     options: dict[str, Any]
@@ -71,9 +69,9 @@ class Comparison:
         self._dataset = dataset
         self._split: Split = split
         self._log = log
-        reading_set = ReadingSet(dataset)
-        self._name = f"{reading_set.info.name} {_fingerprint(dataset)}"
         self._data: dict[bool, ReaderData] = {}
+        data = self._data_for(True)
+        self._name = f"{data.name} {data.fingerprint[:8]}"
         self._done = {run.key: run for run in _logged(log) if run.error is None}
 
     def heads(self) -> list[str]:
@@ -139,7 +137,7 @@ class Comparison:
                 for head, figures in found.items()
                 if head in heads
             },
-            "parameters": num_parameters(bundle, manifest),
+            "parameters": manifest.training["parameters"],
             "bundle_mb": round(sum(file.size for file in manifest.files.values()) / 1e6, 2),
             "article_us": article_us(bundle, manifest, data),
             "training_seconds": manifest.training["training_seconds"],
@@ -156,16 +154,6 @@ class Comparison:
         if self._log is not None:
             with self._log.open("ab") as file:
                 file.write(msgspec.json.encode(run) + b"\n")
-
-
-def num_parameters(bundle: Path, manifest: Manifest) -> int:
-    """Return how many numbers the graphs hold, of the parts that are not integers' bookkeeping."""
-    total = 0
-    for graph in manifest.graphs.values():
-        for weights in onnx.load(bundle / graph.file).graph.initializer:
-            if weights.data_type != onnx.TensorProto.INT64:
-                total += int(np.prod(weights.dims, dtype=np.int64))
-    return total
 
 
 def article_us(bundle: Path, manifest: Manifest, data: ReaderData) -> float | None:
@@ -190,13 +178,6 @@ def article_us(bundle: Path, manifest: Manifest, data: ReaderData) -> float | No
             session.run(["vector"], {"tokens": tokens[at : at + _ARTICLES_PER_RUN]})
         passes.append(time.perf_counter() - started)
     return round(min(passes) / len(tokens) * 1e6, 1)
-
-
-def _fingerprint(dataset: Path) -> str:
-    """Tell reading sets of one name apart by the sizes of their files."""
-    files = sorted(path for path in dataset.iterdir() if path.is_file())
-    lines = "".join(f"{path.name} {path.stat().st_size}\n" for path in files)
-    return hashlib.sha256(lines.encode()).hexdigest()[:8]
 
 
 def _logged(log: Path | None) -> Iterator[Run]:

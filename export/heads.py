@@ -12,6 +12,9 @@ from schemas.errors import TrainingError
 
 HEADS = ("age", "income", "gender")
 
+Losses = dict[str, tuple[Tensor, int]]
+"""Per head the sum of the losses and the number of labels it is over."""
+
 
 class HeadOutputs(NamedTuple):
     """Raw outputs of a network for B readers and G income groups."""
@@ -77,9 +80,7 @@ def parse_loss_weights(text: str, default: LossWeights) -> LossWeights:
     return LossWeights(**weights)
 
 
-def masked_losses(
-    outputs: HeadOutputs, labels: Labels, age_steps: Tensor | None
-) -> dict[str, tuple[Tensor, int]]:
+def masked_losses(outputs: HeadOutputs, labels: Labels, age_steps: Tensor | None) -> Losses:
     """Return, per head, the sum of the losses and the number of labels it is over.
 
     Age: with `age_steps` (K - 1,), the distances between the bands' middles in standard
@@ -123,7 +124,7 @@ def distribution_loss(logits: Tensor, band: Tensor, steps: Tensor) -> Tensor:
     return _RANKED_SHARE * ranked + _CROSS_ENTROPY_SHARE * cross_entropy
 
 
-def weighted_loss(losses: dict[str, tuple[Tensor, int]], weights: LossWeights) -> Tensor:
+def weighted_loss(losses: Losses, weights: LossWeights) -> Tensor:
     """Add up the mean loss of each head times its weight; a head without labels adds nothing."""
     return torch.stack(
         [weights.of(head) * total / max(count, 1) for head, (total, count) in losses.items()]

@@ -4,13 +4,10 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from export.distributed import all_reduced, exchange_device, is_distributed
-from export.heads import HEADS
-
-Losses = dict[str, tuple[Tensor, int]]
-"""Per head the sum of the losses and the number of labels it is over."""
+from export.heads import HEADS, Losses
 
 
 def over_processes(losses: Losses) -> Losses:

@@ -16,7 +16,9 @@ from export.data import MISSING, Floats, Ints
 NUM_RESAMPLES = 500
 NUM_BINS = 10
 
-_Z80 = 1.2815515655446004  # half width of the central 80 % of a normal distribution, in sd
+Z80 = 1.2815515655446004
+"""Half width of the central 80 % of a normal distribution, in standard deviations."""
+
 _TINY = 1e-7
 _MOST_WEIGHTS = 2_000_000  # of one chunk of resamples: 16 MB
 _NO_SPREAD = 1e-12  # a variance below this share of the mean square is rounding
@@ -38,17 +40,11 @@ def mean_of(values: NDArray[Any]) -> Figure:
     return lambda weights: np.asarray(weights @ numbers / weights.sum(1))
 
 
-def area_under_curve(label: Ints, score: Floats) -> float:
-    """Return the chance that a positive scores above a negative; ties count half.
-
-    >>> area_under_curve(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.6, 0.9]))
-    0.875
-    """
-    return float(auc_of(label, score)(np.ones((1, len(label))))[0])
-
-
 def auc_of(label: Ints, score: Floats) -> Figure:
-    """Return the area under the ROC curve as a figure; not defined with one kind of label."""
+    """Return the area under the ROC curve as a figure; not defined with one kind of label.
+
+    The chance that a positive scores above a negative; ties count half.
+    """
     order = np.argsort(score, kind="stable")
     ordered = score[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] > ordered[:-1]]))
@@ -132,7 +128,7 @@ def age_figures(age: Floats, years: Floats, sd: Floats) -> dict[str, Figure]:
     return {
         "mae": mean_of(error),
         "r": correlation_of(years, age),
-        "coverage80": mean_of(error <= _Z80 * sd),
+        "coverage80": mean_of(error <= Z80 * sd),
     }
 
 
@@ -173,22 +169,6 @@ def resampled_figures(
     return {
         head: resample(figures, int(known.sum()), num_resamples)
         for head, (known, figures) in heads.items()
-    }
-
-
-def all_figures(
-    labels: Mapping[str, NDArray[Any]],
-    years: Floats,
-    sd: Floats,
-    income: Floats,
-    female: Floats,
-    num_resamples: int = NUM_RESAMPLES,
-) -> dict[str, dict[str, Any]]:
-    """Return every figure of every head with its interval; nulls where a head has no labels."""
-    found = resampled_figures(labels, years, sd, income, female, num_resamples)
-    return {
-        head: {name: with_interval(figure, name) for name, figure in figures.items()}
-        for head, figures in found.items()
     }
 
 

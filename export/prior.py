@@ -11,7 +11,7 @@ MOST_AGE_BANDS = 24
 
 _PSEUDO_COUNT = 1.0
 _BAND_PSEUDO_COUNT = 0.5
-_SMALLEST_AGE_SD = 1.0
+SMALLEST_AGE_SD = 1.0
 _UNKNOWN_AGE = (40.0, 15.0)  # of a set without ages; the head is then never trained
 
 
@@ -69,7 +69,7 @@ def prior_of(data: ReaderData, readers: Ints) -> Prior:
     mean, sd = (float(ages.mean()), float(ages.std())) if len(ages) else _UNKNOWN_AGE
     return Prior(
         age_mean=mean,
-        age_sd=max(sd, _SMALLEST_AGE_SD),
+        age_sd=max(sd, SMALLEST_AGE_SD),
         income=[float(share) for share in groups / groups.sum()],
         female=(women + _PSEUDO_COUNT) / (people + 2.0 * _PSEUDO_COUNT),
         ages=age_bands(ages) if len(ages) else UNKNOWN_AGES,

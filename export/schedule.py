@@ -8,7 +8,7 @@ from torch import Tensor
 
 from export.batches import Batcher
 from export.data import Ints, ReaderData
-from export.heads import HeadOutputs, Labels, LossWeights, masked_losses
+from export.heads import HeadOutputs, Labels, Losses, LossWeights, masked_losses
 from export.options import Precision
 from export.prior import Prior
 
@@ -68,7 +68,7 @@ class Task:
             gender=torch.tensor(self.data.gender[readers], device=device),
         )
 
-    def losses(self, outputs: HeadOutputs, readers: Ints) -> dict[str, tuple[Tensor, int]]:
+    def losses(self, outputs: HeadOutputs, readers: Ints) -> Losses:
         """Return, per head, the sum of the losses of some readers and the number of labels."""
         device = outputs.gender.device
         steps = self.age_steps(device) if self.age_loss == "distribution" else None

@@ -24,8 +24,8 @@ from export.distributed import (
     share_of,
     world_size,
 )
-from export.heads import HeadOutputs
-from export.loss_sums import HeadTotals, Losses, over_processes, sum_gradients
+from export.heads import HeadOutputs, Losses
+from export.loss_sums import HeadTotals, over_processes, sum_gradients
 from export.precision import autocast, bounded_threads, reproducible
 from export.schedule import History, Schedule, Task
 from export.training_state import TrainingState, identity_of, statistics_inputs

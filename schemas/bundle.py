@@ -14,14 +14,13 @@ Graph inputs and outputs have fixed names, listed here; batch axes are dynamic.
 """
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from schemas.directories import staged
 from schemas.errors import BundleError
 
 MANIFEST_FILE = "manifest.json"
@@ -189,8 +188,8 @@ def _verify(bundle: Path, name: str, spec: FileSpec) -> None:
 def write_bundle(out: Path, fill: Callable[[Path], None]) -> None:
     """Write a bundle so that nobody ever sees half of one.
 
-    `fill` writes every file, the manifest last, into a directory beside `out`, which is then
-    renamed into place; an existing bundle at `out` is replaced.
+    `fill` writes every file, the manifest last, into a directory beside `out`, which then takes
+    its place; an existing bundle at `out` is replaced.
 
     Raises:
         BundleError: when `out` exists and is not a bundle, or what was written is not valid.
@@ -198,28 +197,7 @@ def write_bundle(out: Path, fill: Callable[[Path], None]) -> None:
     occupied = out.is_file() or (out.is_dir() and any(out.iterdir()))
     if occupied and not (out / MANIFEST_FILE).is_file():
         raise BundleError(f"{out}: exists and is not a bundle")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with staged(out) as staging:
         fill(staging)
         load_manifest(staging)
         staging.chmod(0o755)
-        _swap(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _swap(staging: Path, out: Path) -> None:
-    if not out.exists():
-        staging.rename(out)
-        return
-    # rename(2) cannot replace a directory that holds files: move the old one aside first.
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-    out.rename(old / out.name)
-    try:
-        staging.rename(out)
-    except OSError:
-        (old / out.name).rename(out)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

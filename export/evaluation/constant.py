@@ -4,11 +4,8 @@ import numpy as np
 
 from export.bundle_model import Estimates
 from export.data import Ints, ReaderData
+from export.prior import SMALLEST_AGE_SD, prior_of
 from schemas.bundle import Manifest
-
-_PSEUDO_COUNT = 1.0  # so that nothing is impossible
-_SMALLEST_AGE_SD = 1.0
-_UNKNOWN_AGE = (40.0, 15.0)
 
 
 class Constant:
@@ -22,25 +19,22 @@ class Constant:
 
     def __init__(self, data: ReaderData, manifest: Manifest | None = None) -> None:
         readers = data.readers_of("train")
+        own = prior_of(data, readers)
+        held = manifest.training.get("prior", {}) if manifest else {}
         ages = data.age[readers]
         ages = ages[~np.isnan(ages)]
-        income, gender = data.income[readers], data.gender[readers]
-        prior = manifest.training.get("prior", {}) if manifest else {}
-        self.age_years, self.age_sd = _UNKNOWN_AGE
+        self.age_years, self.age_sd = own.age_mean, own.age_sd
         if len(ages):
             self.age_years = float(np.median(ages))
-            self.age_sd = float(np.sqrt(np.mean((ages - self.age_years) ** 2)))
+            about_median = float(np.sqrt(np.mean((ages - self.age_years) ** 2)))
+            self.age_sd = max(about_median, SMALLEST_AGE_SD)
         elif manifest is not None:
             self.age_years, self.age_sd = manifest.age_mean_years, manifest.age_sd_years
-        self.age_sd = max(self.age_sd, _SMALLEST_AGE_SD)
-        groups = np.bincount(income[income >= 0], minlength=len(data.income_groups))
-        self.income = (groups + _PSEUDO_COUNT) / (groups + _PSEUDO_COUNT).sum()
-        if not groups.any() and len(prior.get("income", ())) == len(groups):
-            self.income = np.array(prior["income"])
-        women, people = int((gender == 1).sum()), int((gender >= 0).sum())
-        self.female = (women + _PSEUDO_COUNT) / (people + 2.0 * _PSEUDO_COUNT)
-        if not people:
-            self.female = float(prior.get("female", self.female))
+        self.income, self.female = np.array(own.income), own.female
+        if not (data.income[readers] >= 0).any() and len(held.get("income", ())) == len(own.income):
+            self.income = np.array(held["income"])
+        if not (data.gender[readers] >= 0).any():
+            self.female = float(held.get("female", own.female))
 
     def estimate(
         self,

@@ -2,19 +2,17 @@
 
 from export.newsroom.contrast import two_contrasting_readers
 from export.newsroom.generate import NewsroomReport, generate_newsroom
-from export.newsroom.optimum import OptimumScore, load_histories, score_optimum
+from export.newsroom.histories import load_histories
 from export.newsroom.posterior import Posterior, posterior
 from export.newsroom.truth import NewsroomTruth, load_truth
 
 __all__ = [
     "NewsroomReport",
     "NewsroomTruth",
-    "OptimumScore",
     "Posterior",
     "generate_newsroom",
     "load_histories",
     "load_truth",
     "posterior",
-    "score_optimum",
     "two_contrasting_readers",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.newsroom.optimum import History, load_histories
+from export.newsroom.histories import History, load_histories
 from export.newsroom.posterior import Posterior
 from export.newsroom.truth import GENDERS, NewsroomTruth, load_truth
 

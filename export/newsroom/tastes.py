@@ -38,7 +38,8 @@ class Taste:
 
 
 # Invented for the demo: these are not findings about anybody. The strengths are tuned so that
-# the exact posterior is confident but not certain after some twenty clicks (see optimum.py).
+# the exact posterior (`export.evaluation.optimum`) is confident but not certain after some twenty
+# clicks.
 TASTES: tuple[Taste, ...] = (
     Taste("economy", 0.0, Bump(45, 15, 0.39), -0.09, Bump(6, 1.8, 0.62), ("markets", "politics")),
     Taste(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.baseline import WORDS, Baseline
-from export.bundle_model import window
+from export.batches import newest_clicks
 from export.data import ReaderData, load_reader_data
 from export.evaluation.constant import Constant
 from schemas.reading_set import ReadingSet
@@ -84,11 +84,11 @@ def test_a_set_without_words_has_a_baseline(tmp_path: Path) -> None:
 def test_a_window_is_of_the_first_clicks_newest_first(easy: ReaderData) -> None:
     reader = np.array([3])
     everything = easy.clicks[easy.offsets[3] : easy.offsets[4]]
-    clicks = window(easy, reader, limit=3, num_clicks=5)
+    clicks = newest_clicks(easy, reader, limit=3, num_clicks=5)
     assert clicks.articles[0].tolist() == everything[4:1:-1].tolist()
     assert clicks.ages_hours[0].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_window_without_clicks_is_masked(easy: ReaderData) -> None:
-    clicks = window(easy, easy.readers_of("test"), limit=8, num_clicks=0)
+    clicks = newest_clicks(easy, easy.readers_of("test"), limit=8, num_clicks=0)
     assert clicks.mask.shape == (30, 1) and not clicks.mask.any()

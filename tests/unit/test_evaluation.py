@@ -13,8 +13,9 @@ from PIL import Image
 from export.card import write_card
 from export.data import ReaderData, load_reader_data
 from export.evaluation import as_table, evaluate_data
+from export.evaluation.figures import with_clicks
 from export.evaluation.optimum import Optimum
-from export.newsroom import score_optimum
+from export.newsroom import load_histories, load_truth
 from schemas.errors import ReadingSetError, TrainingError
 from schemas.reading_set import ReadingSet
 from tests.known_readers import Oracle, labelled_set
@@ -144,19 +145,27 @@ def test_a_set_without_training_readers_is_measured_beside_the_bundle_s_prior(
 # The optimum of a newsroom
 
 
-def test_the_optimum_is_the_newsroom_s_own(newsroom: Path) -> None:
-    """Two ways to the exact posterior give one score, on the same readers."""
+def test_the_optimum_is_the_newsroom_s_exact_posterior(newsroom: Path) -> None:
+    data = load_reader_data(ReadingSet(newsroom))
+    truth = load_truth(newsroom)
+    readers = data.readers_of("test")
+    found = Optimum(newsroom).estimate(data, readers, 5)
+    known = {each.user.user_id: each for each in load_histories(newsroom, truth, "test")}
+    for row, reader in enumerate(readers):
+        exact = known[data.user_ids[reader]].posterior(truth, 5)
+        assert found.female[row] == pytest.approx(exact.female, abs=1e-6)
+        assert found.age_years[row] == exact.age_years
+        assert found.income[row] == pytest.approx(exact.income, abs=1e-6)
+
+
+def test_beside_itself_the_optimum_has_ratio_one(newsroom: Path) -> None:
     data = load_reader_data(ReadingSet(newsroom))
     model = Optimum(newsroom)
     model.manifest = Oracle(data.income_groups).manifest  # type: ignore[attr-defined]
     got = evaluate_data(model, data, "test", directory=newsroom, with_baseline=False)  # type: ignore[arg-type]
-    for own in score_optimum(newsroom):
-        entry = got["optimum"][str(own.num_clicks)]
-        best = entry["optimum"]
-        assert entry["readers"] == own.num_readers
-        assert best["gender"]["auc"]["value"] == pytest.approx(own.gender_auc, abs=1e-4)
-        assert best["age"]["mae"]["value"] == pytest.approx(own.age_mae_years, abs=1e-4)
-        assert best["income"]["log_loss"]["value"] == pytest.approx(own.income_log_loss, abs=1e-4)
+    for num_clicks, entry in got["optimum"].items():
+        readers = with_clicks(data, data.readers_of("test"), int(num_clicks))
+        assert entry["readers"] == len(readers)
         ratios = [f["value"] for figures in entry["ratio"].values() for f in figures.values()]
         assert ratios == [1.0] * 6
     assert "optimum" in as_table(got)
