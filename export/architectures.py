@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from export.options import TrainingOptions
 from export.prior import Prior
 from export.quantize import quantize_encoder
 from export.reference import READER_TOKENS, ReferenceModel
+from export.spelling import spelling_of
 from export.training import History, Schedule, Task, train
 from export.two_stage import ArticleEncoder, CentredEncoder, ProfileHead, TwoStageModel
 from schemas.bundle import (
@@ -70,7 +72,7 @@ class Run:
     data: ReaderData
     tokens: NDArray[np.int32]  # (A, T)
     max_clicks: int
-    vocabulary_size: int
+    pieces: list[str]
     prior: Prior
     weights: LossWeights
     schedule: Schedule
@@ -87,7 +89,7 @@ class Exported:
     reader_tokens: int | None
     history: History
     parameters: int
-    calibration: dict[str, float]
+    calibration: dict[str, Any]
 
 
 def train_two_stage(run: Run, directory: Path) -> Exported:
@@ -95,12 +97,14 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     options = run.options
     limit = run.max_clicks
     started = time.monotonic()
-    linear = fit_linear(run.data, run.tokens, run.vocabulary_size, limit, options.seed)
+    linear = fit_linear(
+        run.data, run.tokens, spelling_of(run.pieces), limit, options.seed, options.learns_valid
+    )
     schedule = run.schedule
     if schedule.max_seconds is not None:
         left = schedule.max_seconds - (time.monotonic() - started)
         schedule = replace(schedule, max_seconds=max(1.0, left))
-    encoder = build_encoder(options.encoder, run.vocabulary_size, LEARNED_WIDTH)
+    encoder = build_encoder(options.encoder, len(run.pieces), LEARNED_WIDTH)
     scores = LinearScores(linear)
     model = TwoStageModel(
         ArticleEncoder(scores, CentredEncoder(encoder, LEARNED_WIDTH)),
@@ -120,7 +124,7 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     }
     with torch.inference_mode():
         vectors = model.articles(torch.from_numpy(run.tokens[:256])).numpy()
-    cases = token_cases(run.tokens, run.vocabulary_size, options.seed)
+    cases = token_cases(run.tokens, len(run.pieces), options.seed)
     differences = {
         ARTICLE_ENCODER: check_graph(encoder_path, model.articles, cases),
         PROFILE_HEAD: check_graph(head_path, served, click_cases(vectors, limit, options.seed)),
@@ -135,14 +139,16 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
         row_width=width,
         reader_tokens=None,
         history=history,
-        parameters=sum(weight.numel() for weight in model.parameters()) + linear.weights.size,
+        parameters=sum(weight.numel() for weight in model.parameters())
+        + linear.weights.size
+        + linear.whole_weights.size,
         calibration=asdict(calibration),
     )
 
 
 def train_reference(run: Run, directory: Path) -> Exported:
     """Train the reference network; write its one graph."""
-    model = ReferenceModel(run.vocabulary_size, run.prior)
+    model = ReferenceModel(len(run.pieces), run.prior)
     batches = ReferenceBatches(run.data, run.tokens, run.max_clicks, READER_TOKENS)
     task = Task(run.data, batches, run.prior, run.weights, "squared", run.options.balance)
     history = train(model, task, run.schedule, run.checkpoints)
@@ -150,7 +156,7 @@ def train_reference(run: Run, directory: Path) -> Exported:
     path = directory / f"{READER_MODEL}.onnx"
     graphs = {READER_MODEL: export_reader_model(served, READER_TOKENS, path)}
     (rows,) = batches.newest(np.arange(min(256, len(run.data.user_ids))))
-    cases = token_cases(rows.astype(np.int32), run.vocabulary_size, run.options.seed)
+    cases = token_cases(rows.astype(np.int32), len(run.pieces), run.options.seed)
     return Exported(
         graphs=graphs,
         differences={READER_MODEL: check_graph(path, served, cases)},

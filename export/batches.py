@@ -46,8 +46,8 @@ class Batcher(Protocol):
         """
         ...
 
-    def newest(self, readers: Ints) -> Inputs:
-        """Return inputs from each reader's newest clicks, as in serving."""
+    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:
+        """Return inputs from each reader's newest clicks, of the first `num_clicks` where given."""
         ...
 
 
@@ -157,10 +157,13 @@ class TwoStageBatches:
         clicks = sampled_clicks(self._data, readers, self._limit, rng, share)
         return self._inputs(clicks, self._linear.fold[readers[share]])
 
-    def newest(self, readers: Ints) -> Inputs:
-        """Return inputs from each reader's newest clicks, with the scores as in serving."""
-        clicks = newest_clicks(self._data, readers, self._limit)
-        return self._inputs(clicks, np.full(len(readers), len(self._linear.scores) - 1))
+    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:
+        """Return inputs from each reader's newest clicks, of the first `num_clicks` where given.
+
+        The scores are as in serving for readers whom no fit has seen, who are not for the others.
+        """
+        clicks = newest_clicks(self._data, readers, self._limit, num_clicks)
+        return self._inputs(clicks, self._linear.fold[readers])
 
     def _inputs(self, clicks: Clicks, fold: Ints) -> Inputs:
         distinct, rows = np.unique(clicks.articles, return_inverse=True)
@@ -191,9 +194,9 @@ class ReferenceBatches:
         """Return the newest posts too: the source article trains on them as they are."""
         return self.newest(readers[share])
 
-    def newest(self, readers: Ints) -> Inputs:
+    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:
         """Return the tokens of each reader's newest articles: (B, T) int32."""
-        clicks = newest_clicks(self._data, readers, self._limit)
+        clicks = newest_clicks(self._data, readers, self._limit, num_clicks)
         rows = [
             reader_tokens(self._tokens, articles[mask > 0.0], self._num_tokens)
             for articles, mask in zip(clicks.articles, clicks.mask, strict=True)

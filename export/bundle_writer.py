@@ -117,7 +117,7 @@ def _prepare(data: ReaderData, options: TrainingOptions, path: Path, started: fl
         data=data,
         tokens=tokens,
         max_clicks=options.max_clicks or usual_clicks(data),
-        vocabulary_size=tokenizer.vocabulary_size,
+        pieces=tokenizer.pieces(),
         prior=prior_of(data, data.readers_of("train")),
         weights=parse_loss_weights(
             options.loss_weights, TWO_STAGE_WEIGHTS if two_stage else REFERENCE_WEIGHTS
@@ -143,7 +143,7 @@ def _manifest(run: Run, exported: Exported, directory: Path) -> Manifest:
         model_version=version_of(files),
         graphs=exported.graphs,
         files=files,
-        vocabulary_size=run.vocabulary_size,
+        vocabulary_size=len(run.pieces),
         article_tokens=run.tokens.shape[1],
         row_width=exported.row_width,
         max_clicks=run.max_clicks,

@@ -81,6 +81,11 @@ def generate(out: Path, articles: int, readers: int, days: int, seed: int, as_js
 @click.option("--max-clicks", type=int, help="The newest clicks an estimate is made of.")
 @click.option("--article-tokens", type=int, help="Longest article in tokens.")
 @click.option("--reads-tags/--no-reads-tags", default=None, help="Let the encoder read tags.")
+@click.option(
+    "--learns-valid/--no-learns-valid",
+    default=None,
+    help="Fit the linear path on the valid readers too. Default: yes.",
+)
 @click.option("--int8/--no-int8", default=None, help="Export the encoder with 8-bit weights.")
 @click.option("--max-seconds", type=float, help="Time budget; stops early and keeps the best.")
 @click.option(
@@ -166,11 +171,14 @@ def evaluate(
     if card is not None and (card / MANIFEST_FILE).exists():
         raise click.UsageError(f"--card: {card} is a bundle, whose own card is from its training")
     chosen = cast(Literal["train", "valid", "test"], split)
+    manifest = load_manifest(bundle)
+    if split == "valid" and manifest.training.get("options", {}).get("learns_valid"):
+        click.echo("the model may have learned from these readers: measure on test", err=True)
     result = measure(bundle, dataset, chosen, with_baseline=baseline)
     if card is not None:
         from export.card import write_card
 
-        written = write_card(card, result, load_manifest(bundle))
+        written = write_card(card, result, manifest)
         click.echo(f"model card: {written}", err=True)
     click.echo(msgspec.json.encode(result) if as_json else as_table(result))
 

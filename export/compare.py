@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ class Comparison:
         return runs
 
     def _run(self, variant: Variant, options: TrainingOptions, say: Callable[[str], None]) -> Run:
+        if self._split == "valid":  # what is measured on must not be learned from
+            options = replace(options, learns_valid=False)
         blank = Run(
             dataset=self._name,
             split=self._split,

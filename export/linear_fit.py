@@ -1,35 +1,38 @@
-"""Fits the linear path: ridge regressions of every label on the pieces that a reader clicked.
+"""Fits the linear path: ridge regressions of every label on what a reader clicked.
 
 On a few hundred or thousand readers no network trained by gradient steps reached the convex
 optimum (measured; see docs/experiments.md), so the linear part of the evidence is solved for, and
 the network learns what to make of it. It must not learn on scores that have seen the reader's own
-label: each training reader's scores come from a fit without a fifth of the readers, the reader's.
+label: each reader's scores come from a fit without a fifth of the readers, the reader's.
 
 Source: Wolpert, "Stacked Generalization", 1992.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 
 from export.data import Floats, Ints, ReaderData
 from export.data_files import scratch_directory
-from export.disk_arrays import load_array, new_array, save_array
+from export.disk_arrays import load_array, new_array
 from export.distributed import barrier, is_main
-from export.linear_evidence import ARTICLES_PER_CHUNK, FLOORS, Evidence, chunks
-from export.linear_targets import linear_targets
+from export.kernel import similarity, solve
+from export.linear_evidence import ARTICLES_PER_CHUNK, Evidence, chunks
+from export.linear_targets import head_of, linear_targets
 from schemas.errors import TrainingError
 
 NUM_FOLDS = 5
-MOST_READERS = 20_000
-"""Readers a fit is made on; more cost memory and hardly help a linear model."""
+MOST_READERS = 16_000
+"""Readers a fit is made on: their similarities take 1 GB of memory then."""
 
-_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
-_FEW_READERS = 1_500
-_TOLERANCE = 1e-3
+_STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2)
+_JUDGES = 6_000  # readers that the strengths are chosen on
+_SPELLING, _WHOLE = 0.1, 0.25
+"""How much letters and whole articles count beside pieces and pairs, which count 1."""
 
 Float32s = NDArray[np.float32]
 
@@ -39,9 +42,11 @@ class LinearFit:
     """Weights of H scores, and the scores of A articles by the fit of each fold.
 
     `row` (V + buckets,) int32 says which of the n + 1 rows is a piece's or pair's, 0 for those
-    that are not used; `rarity` (n + 1,), `weights` (n + 1, H) and `centre` (H,) make the scores in
-    serving. `scores` (folds + 1, A, H): without each fold's readers, and last by all. `fold` (R,):
-    whose scores a reader is trained on.
+    that are not used; `rarity` (n + 1,), `weights` (n + 1, H) and `centre` (H,) make the scores
+    in serving. So do the weights of whole articles: `whole_row` (buckets,) int32 says which of
+    the W + 1 rows may be an article's, and is it where `whole_number` (W + 1,) is the article's;
+    `whole_weights` (W + 1, H). `scores` (folds + 1, A, H): without each fold's readers, and last
+    by all. `fold` (R,): by which of them a reader is judged.
     """
 
     vocabulary_size: int
@@ -50,94 +55,122 @@ class LinearFit:
     rarity: Float32s
     weights: Float32s
     centre: Float32s
+    whole_row: NDArray[np.int32]
+    whole_number: Ints
+    whole_weights: Float32s
     scores: Float32s
     fold: Ints
 
 
 def fit_linear(
-    data: ReaderData, tokens: NDArray[np.int32], vocabulary_size: int, limit: int, seed: int
+    data: ReaderData,
+    tokens: NDArray[np.int32],
+    spelling: sp.csr_array,
+    limit: int,
+    seed: int,
+    with_valid: bool = True,
 ) -> LinearFit:
-    """Fit on the newest `limit` clicks of training readers; several processes share one fit.
+    """Fit on the newest `limit` clicks of train and valid; several processes share one fit.
 
-    tokens: (A, T) int32. The strength of each regression is chosen on held-out folds.
+    tokens: (A, T) int32. spelling: (V, G), the letters that pieces share. Readers of valid are
+    judged by fits without them, as those of train are; without `with_valid` none is fitted on.
 
     Raises:
         TrainingError: when there is no training reader.
     """
-    if len(data.readers_of("train")) == 0:
+    train = data.readers_of("train")
+    if len(train) == 0:
         raise TrainingError(f"{data.name}: no reader in the train split has labels and clicks")
     targets, names = linear_targets(data)
-    fold = _folds(data, seed)
+    readers = np.concatenate([train, data.readers_of("valid")]) if with_valid else train
+    fold = _folds(len(data.user_ids), readers, seed)
     with scratch_directory() as directory:
-        paths = [directory / f"{name}.npy" for name in ("row", "rarity", "weights", "centre")]
-        table_path = directory / "scores.npy"
+        tables, scores = directory / "tables.npz", directory / "scores.npy"
         if is_main():
-            articles = Evidence(data, tokens, vocabulary_size, np.flatnonzero(fold < NUM_FOLDS))
-            fits = _fits(articles, targets, fold, limit)
+            articles = Evidence(data, tokens, spelling.shape[0], np.flatnonzero(fold < NUM_FOLDS))
+            fits = _fits(articles, spelling, targets, names, fold, limit)
             shape = (NUM_FOLDS + 1, len(tokens), len(names))
-            centre, scale = _write_scores(articles, fits, new_array(table_path, shape, np.float32))
-            compact = _compact(articles.rarity, fits[-1] * scale)
-            for path, values in zip(paths, (*compact, centre), strict=True):
-                save_array(path, values)
+            table = new_array(scores, shape, np.float32)
+            centre, scale = _write_scores(articles, fits, limit, table)
+            written: dict[str, Any] = _compact(articles, fits[-1] * scale)
+            np.savez(tables, centre=centre, **written)
         barrier()
-        # Small, and used at every step: in memory. The scores stay on disk.
-        row = load_array(paths[0], np.int32).copy()
-        rarity, weights, centre = (load_array(path, np.float32).copy() for path in paths[1:])
-        scores = load_array(table_path, np.float32)
-        return LinearFit(vocabulary_size, names, row, rarity, weights, centre, scores, fold)
+        # The tables are small, and used at every step: in memory. The scores stay on disk.
+        with np.load(tables) as kept:
+            return LinearFit(
+                vocabulary_size=spelling.shape[0],
+                names=names,
+                scores=load_array(scores, np.float32),
+                fold=fold,
+                **kept,
+            )
 
 
-def _compact(rarity: Float32s, weights: Float32s) -> tuple[NDArray[np.int32], Float32s, Float32s]:
-    """Return the row of each column (F,), and rarity and weights of the used ones after a 0."""
-    used = np.flatnonzero(rarity)
-    row = np.zeros(len(rarity), dtype=np.int32)
-    row[used] = np.arange(1, len(used) + 1)
-    nothing = np.zeros((1, weights.shape[1]), dtype=np.float32)
-    kept = np.concatenate([nothing, weights[used]]).astype(np.float32)
-    return row, np.concatenate([[np.float32(0.0)], rarity[used]]).astype(np.float32), kept
+def _folds(num_readers: int, readers: Ints, seed: int) -> Ints:
+    """Return each reader's fold (R,); who takes no part in the fit has the last number."""
+    fold = np.full(num_readers, NUM_FOLDS, dtype=np.int64)
+    chosen = np.random.default_rng(seed).permutation(readers)[:MOST_READERS]
+    fold[chosen] = np.arange(len(chosen)) % NUM_FOLDS
+    return fold
 
 
-def _fits(articles: Evidence, targets: Floats, fold: Ints, limit: int) -> list[Float32s]:
-    """Return the weights (F, H) without each fold, then those of all readers.
-
-    Where rarity begins, and how strong each regression is, is chosen on held-out folds.
-    """
+def _fits(
+    articles: Evidence,
+    spelling: sp.csr_array,
+    targets: Floats,
+    names: Sequence[str],
+    fold: Ints,
+    limit: int,
+) -> list[Float32s]:
+    """Return the weights (V + buckets + W, H) without each fold, then those of all readers."""
     own, wanted = fold[articles.readers], targets[articles.readers]
-    best = -np.inf
-    for floor in FLOORS:
-        articles.choose(floor)
-        evidence = articles.of_readers(limit)
-        some, quality = _strengths(evidence, wanted, own)
-        if quality > best:
-            best, chosen, kept, strengths = quality, floor, evidence, some
-    articles.choose(chosen)
-    rows = [own != number for number in range(NUM_FOLDS)]
-    rows.append(np.ones(len(own), dtype=np.bool_))
-    return [_ridge(kept[some], wanted[some], strengths) for some in rows]
+    counted, known = articles.of_readers(limit)
+    size = articles.vocabulary_size
+    parts = ((counted, 1.0), (counted[:, :size] @ spelling, _SPELLING), (known, _WHOLE))
+    similar, scales = np.zeros((len(own), len(own)), dtype=np.float32), []
+    for features, share in parts:
+        one = similarity(sp.csr_array(features))
+        spread = float(np.trace(one) / len(one) - one.mean(dtype=np.float64))
+        scales.append(share / spread if spread > 1e-9 else 0.0)
+        one *= np.float32(scales[-1])
+        similar += one
+    strengths = _strengths(similar, wanted, own, [head_of(name) for name in names])
+    fits = []
+    for number in range(NUM_FOLDS + 1):
+        some = np.flatnonzero(own != number)  # the last time, all
+        found = solve(similar[np.ix_(some, some)], wanted[some], strengths)
+        weights = counted[some].T @ found * scales[0]
+        weights[:size] += spelling @ (spelling.T @ (counted[some][:, :size].T @ found)) * scales[1]
+        whole = known[some].T @ found * scales[2]
+        fits.append(np.concatenate([weights, whole]).astype(np.float32))
+    return fits
 
 
-def _strengths(evidence: sp.csr_array, targets: Floats, fold: Ints) -> tuple[Floats, float]:
-    """Return, per target, the strength whose fits follow the held readers' labels best.
+def _strengths(similar: Float32s, targets: Floats, fold: Ints, heads: Sequence[str]) -> Floats:
+    """Return, per target, the strength whose fits follow held readers' labels best.
 
-    And the share of the variance they explain, on average; targets without signal add no noise to
-    that. Of few readers every fold is held once; of many one is enough.
+    Targets of one head share it: it is the one of the largest mean correlation.
     """
-    num_held = NUM_FOLDS if len(fold) <= _FEW_READERS else 1
+    judges = np.arange(min(len(fold), _JUDGES))
+    similar, targets, fold = similar[np.ix_(judges, judges)], targets[judges], fold[judges]
     quality = np.zeros((len(_STRENGTHS), targets.shape[1]))
-    for number in range(num_held):
-        held = fold == number
+    for number in range(NUM_FOLDS):
+        held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        between, among = similar[np.ix_(held, rest)], similar[np.ix_(rest, rest)]
         for at, strength in enumerate(_STRENGTHS):
             same = np.full(targets.shape[1], strength)
-            guesses = evidence[held] @ _ridge(evidence[~held], targets[~held], same)
+            guesses = between @ solve(among, targets[rest], same)
             quality[at] += [
                 _correlation(guesses[:, column], targets[held, column])
                 for column in range(targets.shape[1])
             ]
-    chosen = np.asarray(np.take(_STRENGTHS, quality.argmax(0)), dtype=np.float64)
-    return chosen, float(np.square(quality.max(0) / num_held).mean())
+    of_head = {
+        head: quality[:, [each == head for each in heads]].mean(1) for head in dict.fromkeys(heads)
+    }
+    return np.array([_STRENGTHS[int(of_head[head].argmax())] for head in heads])
 
 
-def _correlation(guess: Float32s, truth: Floats) -> float:
+def _correlation(guess: Floats, truth: Floats) -> float:
     """Return Pearson's r over the labelled readers; 0 where it is not defined."""
     known = ~np.isnan(truth)
     if known.sum() < 3 or np.ptp(guess[known]) == 0.0 or np.ptp(truth[known]) == 0.0:
@@ -145,49 +178,49 @@ def _correlation(guess: Float32s, truth: Floats) -> float:
     return float(np.corrcoef(guess[known], truth[known])[0, 1])
 
 
-def _ridge(evidence: sp.csr_array, targets: Floats, strengths: Floats) -> Float32s:
-    """Regress each target on the evidence of the readers who have it: (F, H).
-
-    Targets with the same holes and strength are solved together; one without labels has weights 0.
-    """
-    weights = np.zeros((evidence.shape[1], targets.shape[1]), dtype=np.float32)
-    together: dict[tuple[bytes, float], list[int]] = {}
-    for column in range(targets.shape[1]):
-        holes = np.isnan(targets[:, column]).tobytes()
-        together.setdefault((holes, float(strengths[column])), []).append(column)
-    for (_, strength), columns in together.items():
-        known = ~np.isnan(targets[:, columns[0]])
-        if known.sum() < 2:
-            continue
-        wanted = targets[known][:, columns]
-        model = Ridge(alpha=strength, solver="lsqr", tol=_TOLERANCE)
-        model.fit(evidence[known], wanted - wanted.mean(0))
-        weights[:, columns] = np.reshape(model.coef_, (len(columns), -1)).T
-    return weights
-
-
 def _write_scores(
-    articles: Evidence, fits: list[Float32s], table: Float32s
+    articles: Evidence, fits: list[Float32s], limit: int, table: Float32s
 ) -> tuple[Float32s, Float32s]:
-    """Fill the scores of all articles, of zero mean and unit variance; return centre and scale."""
+    """Fill the scores of all articles; return centre and scale.
+
+    Over clicks, and not over articles, the mean is 0 and the variance 1: what everybody reads must
+    not be evidence for one side.
+    """
     for part in chunks(np.arange(len(articles.tokens)), ARTICLES_PER_CHUNK):
-        features = articles.features(part)
+        features = sp.csr_array(sp.hstack([articles.features(part), articles.whole(part)]))
         for scores, weights in zip(table, fits, strict=True):
             scores[part] = features @ weights
-    sample = articles.clicked
-    spread = np.mean([scores[sample].std(0) for scores in table[:NUM_FOLDS]], axis=0)
-    scale = (1.0 / np.maximum(spread, 1e-6)).astype(np.float32)
-    scale[spread < 1e-6] = 0.0  # a target without labels
-    centre = (table[NUM_FOLDS][sample].mean(0) * scale).astype(np.float32)
+    clicks = articles.clicks(limit)
+    sample = np.flatnonzero(clicks)
+    share = clicks[sample] / clicks.sum()
+    means = [share @ scores[sample] for scores in table]
+    spreads = [
+        np.sqrt(share @ np.square(scores[sample] - mean))
+        for scores, mean in zip(table[:NUM_FOLDS], means[:NUM_FOLDS], strict=True)
+    ]
+    spread = np.mean(spreads, axis=0)
+    scale = np.where(spread < 1e-6, 0.0, 1.0 / np.maximum(spread, 1e-6)).astype(np.float32)
+    centre = (means[NUM_FOLDS] * scale).astype(np.float32)
     for scores in table:
         for part in chunks(np.arange(len(scores)), ARTICLES_PER_CHUNK):
             scores[part] = scores[part] * scale - centre
     return centre, scale
 
 
-def _folds(data: ReaderData, seed: int) -> Ints:
-    """Return each reader's fold (R,); who takes no part in the fit has the last number."""
-    fold = np.full(len(data.user_ids), NUM_FOLDS, dtype=np.int64)
-    chosen = np.random.default_rng(seed).permutation(data.readers_of("train"))[:MOST_READERS]
-    fold[chosen] = np.arange(len(chosen)) % NUM_FOLDS
-    return fold
+def _compact(articles: Evidence, weights: Float32s) -> dict[str, NDArray[Any]]:
+    """Return the tables of serving, whose first rows are 0 and stand for what is not used."""
+    counted = len(articles.rarity)
+    used = np.flatnonzero(articles.rarity)
+    numbers, rarity, buckets = articles.wholes
+    row = np.zeros(counted, dtype=np.int32)
+    row[used] = np.arange(1, len(used) + 1)
+    whole_row = np.zeros(buckets, dtype=np.int32)
+    whole_row[numbers % buckets] = np.arange(1, len(numbers) + 1)
+    return {
+        "row": row,
+        "rarity": np.insert(articles.rarity[used], 0, 0.0),
+        "weights": np.insert(weights[used], 0, 0.0, axis=0),
+        "whole_row": whole_row,
+        "whole_number": np.insert(numbers, 0, 0),
+        "whole_weights": np.insert(rarity[:, None] * weights[counted:], 0, 0.0, axis=0),
+    }

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.linear_fit import LinearFit
-from export.pieces import FIRST_FACTOR, SECOND_FACTOR
+from export.pieces import FIRST_FACTOR, PLACE_MODULUS, SECOND_FACTOR
 from schemas.tokenizer import PAD_ID
 
 
@@ -19,6 +19,9 @@ class LinearScores(nn.Module):
     rarity: Tensor
     weights: Tensor
     centre: Tensor
+    whole_row: Tensor
+    whole_number: Tensor
+    whole_weights: Tensor
 
     def __init__(self, fit: LinearFit) -> None:
         super().__init__()
@@ -29,6 +32,9 @@ class LinearScores(nn.Module):
         self.register_buffer("rarity", torch.from_numpy(fit.rarity).unsqueeze(1))
         self.register_buffer("weights", torch.from_numpy(fit.weights))
         self.register_buffer("centre", torch.from_numpy(fit.centre))
+        self.register_buffer("whole_row", torch.from_numpy(fit.whole_row))
+        self.register_buffer("whole_number", torch.from_numpy(fit.whole_number))
+        self.register_buffer("whole_weights", torch.from_numpy(fit.whole_weights))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Score token ids (B, T), padded with `PAD_ID`."""
@@ -40,7 +46,15 @@ class LinearScores(nn.Module):
             is_pair = (first != PAD_ID) & (second != PAD_ID)
             pairs, more = self._bag(bucket + self.vocabulary_size, is_pair)
             total, squares = total + pairs, squares + more
-        return total / squares.clamp(min=1e-18).sqrt() - self.centre
+        return total / squares.clamp(min=1e-18).sqrt() + self._whole(ids) - self.centre
+
+    def _whole(self, ids: Tensor) -> Tensor:
+        """Return what the article as a whole tells, if it is a known one: (B, H)."""
+        places = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+        number = (ids * (places * FIRST_FACTOR % PLACE_MODULUS)).sum(1)
+        rows = self.whole_row[number % len(self.whole_row)].long()
+        is_it = (self.whole_number[rows] == number).to(self.weights.dtype)
+        return functional.embedding(rows, self.whole_weights) * is_it.unsqueeze(1)
 
     def _bag(self, ids: Tensor, is_there: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted sum (B, H) and the squared norm (B, 1) of the pieces."""

@@ -37,6 +37,15 @@ def linear_targets(data: ReaderData) -> tuple[Floats, list[str]]:
     return np.stack(list(columns.values()), axis=1), list(columns)
 
 
+def head_of(name: str) -> str:
+    """Return which head a target is of.
+
+    >>> head_of("age>37"), head_of("income=4")
+    ('age', 'income')
+    """
+    return name.replace("=", ">").partition(">")[0]
+
+
 def _inner(count: int) -> Floats:
     """Return `count` shares that cut the whole into like parts."""
     return np.arange(1, count + 1) / (count + 1.0)

@@ -47,11 +47,12 @@ class ServedHead(nn.Module):
     def forward(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Return age (B,), its sd (B,), income (B, G), woman (B,), interest (B, H + D)."""
         evidence = self.head.evidence(vectors, ages_hours, mask)
-        out: HeadOutputs = self.head.with_prior(evidence, self.calibration.trust)
+        clicks = mask.sum(1)
+        out: HeadOutputs = self.head.with_prior(evidence, self.calibration.trust(clicks))
         years, sd = age_estimate(torch.softmax(out.age, 1), self.ages)
         return (
             years,
-            sd * self.calibration.age_sd,
+            sd * self.calibration.width(clicks),
             torch.softmax(out.income, 1),
             torch.sigmoid(out.gender),
             interest(vectors, ages_hours, mask),

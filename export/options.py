@@ -30,6 +30,10 @@ class TrainingOptions:
     """Longest article in tokens; by default what 49 in 50 of the articles have, at most 256."""
     reads_tags: bool = True
     """Whether the encoder reads the articles' tags."""
+    learns_valid: bool = True
+    """Whether the linear path is fitted on the readers of valid too. Each of them is judged by a
+    fit without it, so valid still tells when to stop and how far to trust; but figures of the
+    finished model on valid say nothing then."""
     int8: bool = False
     """Whether the article encoder is exported with 8-bit weights."""
     max_seconds: float | None = None

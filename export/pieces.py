@@ -1,4 +1,4 @@
-"""What the linear path sees of an article: its pieces and hashed pairs of neighbouring pieces."""
+"""What the linear path sees of an article: its pieces, pairs of neighbours, and the whole of it."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -9,6 +9,8 @@ from schemas.tokenizer import PAD_ID
 
 FIRST_FACTOR, SECOND_FACTOR = 1_000_003, 7_919  # primes; products stay far below 2**63
 FEWEST_BUCKETS, MOST_BUCKETS = 1 << 12, 1 << 20
+
+PLACE_MODULUS = 65_537  # a prime; a place's part in the number of a whole text is below it
 
 _PIECES_PER_BUCKET = 2
 _FEWEST_ARTICLES = 3  # that a piece or pair must be in, to be worth a weight
@@ -44,6 +46,15 @@ def counts_of(tokens: NDArray[np.int32], vocabulary_size: int, buckets: int) -> 
     return counts
 
 
+def wholes_of(tokens: NDArray[np.int32]) -> Ints:
+    """Return a number for each whole text: (A, T) ids → (A,), 0 for a text of nothing.
+
+    Texts of the same pieces share it; for 256 pieces of 50,000 it is below 2**40.
+    """
+    places = np.arange(1, tokens.shape[1] + 1, dtype=np.int64) * FIRST_FACTOR % PLACE_MODULUS
+    return np.asarray(tokens.astype(np.int64) @ places)
+
+
 def damped(counts: sp.csr_array, rarity: NDArray[np.float32]) -> sp.csr_array:
     """Return (1 + log count) times rarity (F,), each row of Euclidean norm 1 (or 0)."""
     features = counts.copy()
@@ -55,15 +66,14 @@ def damped(counts: sp.csr_array, rarity: NDArray[np.float32]) -> sp.csr_array:
     return features
 
 
-def rarity_of(articles: Ints, readers: Ints, num_readers: int, floor: float) -> NDArray[np.float32]:
-    """Return floor + log(readers / readers who clicked it) of each column (F,).
+def rarity_of(articles: Ints, readers: Ints, num_readers: int) -> NDArray[np.float32]:
+    """Return 1 + log(readers / readers who clicked it) of each column (F,).
 
     articles, readers: in how many articles a column is, and how many readers clicked one of them.
-    Of a column in hardly any article it is 0: nothing can be learned from it. A floor of 1 keeps
-    what nearly everybody reads, of 0 drops it.
+    Of a column in hardly any article it is 0: nothing can be learned from it.
 
     Source: Spärck Jones, "A Statistical Interpretation of Term Specificity", 1972.
     """
-    rarity = np.log((1.0 + num_readers) / (1.0 + readers)) + floor
+    rarity = np.log((1.0 + num_readers) / (1.0 + readers)) + 1.0
     rarity[articles < _FEWEST_ARTICLES] = 0.0
     return np.asarray(rarity, dtype=np.float32)

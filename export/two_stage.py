@@ -102,7 +102,8 @@ class ProfileHead(nn.Module):
     def forward(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> HeadOutputs:
         """Estimate from vectors (B, N, H + D), ages and mask (B, N), newest first."""
         evidence = self.evidence(vectors, ages_hours, mask)
-        return self.with_prior(evidence, (1.0, 1.0, 1.0))
+        whole = torch.ones_like(evidence.gender)
+        return self.with_prior(evidence, (whole, whole, whole))
 
     def evidence(self, vectors: Tensor, ages_hours: Tensor, mask: Tensor) -> HeadOutputs:
         """Return what the clicks add to the prior's logits; of no click, 0."""
@@ -129,12 +130,14 @@ class ProfileHead(nn.Module):
             gender=pooled[:, :, 0] @ self.gender_gain + found[:, 0] * _GENDER_SHARE,
         )
 
-    def with_prior(self, evidence: HeadOutputs, trust: tuple[float, float, float]) -> HeadOutputs:
-        """Add the evidence for age, income and gender, each times its trust, to the prior."""
+    def with_prior(
+        self, evidence: HeadOutputs, trust: tuple[Tensor, Tensor, Tensor]
+    ) -> HeadOutputs:
+        """Add the evidence for age, income and gender, each times its trust (B,), to the prior."""
         age, income, gender = trust
         return HeadOutputs(
-            age=self.age_prior + evidence.age * age,
-            income=self.income_prior + evidence.income * income,
+            age=self.age_prior + evidence.age * age.unsqueeze(1),
+            income=self.income_prior + evidence.income * income.unsqueeze(1),
             gender=self.gender_prior + evidence.gender * gender,
         )
 

@@ -29,6 +29,10 @@ class Tokenizer:
             raise BundleError(f"{path}: padding must have id {PAD_ID}, unknown {UNKNOWN_ID}")
         self.vocabulary_size: int = self._pieces.get_piece_size()
 
+    def pieces(self) -> list[str]:
+        """Return the pieces in the order of their ids; the beginning of a word is marked "▁"."""
+        return [self._pieces.id_to_piece(number) for number in range(self.vocabulary_size)]
+
     def encode(self, texts: list[str], num_tokens: int) -> NDArray[np.int32]:
         """Return token ids (len(texts), num_tokens) int32, cut or padded with `PAD_ID`."""
         ids = np.full((len(texts), num_tokens), PAD_ID, dtype=np.int32)

@@ -1,6 +1,7 @@
 """Small two-stage networks: with a made-up linear path, or fitted on a set's random tokens."""
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -18,6 +19,9 @@ from export.two_stage import ArticleEncoder, CentredEncoder, ProfileHead, TwoSta
 WIDTH, TOKENS, VOCABULARY, MAX_CLICKS = 16, 24, 60, 8
 SCORES = ["gender", "age", *(f"age>{bound}" for bound in (25, 40, 55)), "income"]
 SCORES += ["income=0", "income=1"]
+
+NO_SPELLING = sp.csr_array((VOCABULARY, 0), dtype=np.float32)
+"""Of pieces that are only numbers."""
 
 PRIOR = Prior(
     age_mean=45.0,
@@ -45,6 +49,9 @@ def made_up_fit(vocabulary: int = VOCABULARY, buckets: int = 128) -> LinearFit:
         rarity=rarity,
         weights=weights,
         centre=rng.standard_normal(len(SCORES), dtype=np.float32),
+        whole_row=np.zeros(4, dtype=np.int32),
+        whole_number=np.zeros(1, dtype=np.int64),
+        whole_weights=np.zeros((1, len(SCORES)), dtype=np.float32),
         scores=np.zeros((1, 0, len(SCORES)), dtype=np.float32),
         fold=np.zeros(0, dtype=np.int64),
     )
@@ -74,7 +81,7 @@ def random_tokens(num: int, vocabulary: int = VOCABULARY) -> NDArray[np.int32]:
 def small_task(data: ReaderData) -> tuple[TwoStageModel, Task]:
     """Return an untrained network for a set, and what to train it on."""
     tokens = random_tokens(len(data.texts))
-    linear = fit_linear(data, tokens, VOCABULARY, MAX_CLICKS, seed=0)
+    linear = fit_linear(data, tokens, NO_SPELLING, MAX_CLICKS, seed=0)
     torch.manual_seed(5)
     model = small_model(linear)
     batches = TwoStageBatches(data, tokens, MAX_CLICKS, linear)

@@ -12,12 +12,13 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from export.architectures import LEARNED_WIDTH
 from export.averaging import to_tensors
 from export.bundle_model import BundleModel
 from export.bundle_writer import train_bundle
-from export.calibration import Calibration
+from export.calibration import Calibration, Trust
 from export.commands import evaluate as evaluate_command
 from export.commands import generate, train
 from export.data import load_reader_data
@@ -53,7 +54,7 @@ from tests.tiny_sets import write_easy_set, write_reading_set
 
 HEAD_WIDTH = len(SCORES) + WIDTH
 QUICK = TrainingOptions(encoder="bag", epochs=1, article_tokens=16, max_clicks=8)
-CALIBRATION = Calibration(age=0.8, income=1.2, gender=0.6, age_sd=1.1)
+CALIBRATION = Calibration(Trust(0.8, 2.0), Trust(1.2), Trust(0.6, 0.5), age_sd=1.1, age_sd_few=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -169,27 +170,36 @@ def test_both_graphs_together_are_the_trained_network(
     with torch.inference_mode():
         scores = model.articles.scores(torch.from_numpy(tokens)).numpy()[rows] * mask[..., None]
         inputs = to_tensors((tokens, rows, ages, mask, scores), torch.device("cpu"))
-        wanted = _calibrated(model(*inputs))
+        wanted = _calibrated(model(*inputs), mask.sum(1))
     shares = wanted.age.double().softmax(1).numpy()
     years, deviations = zip(*(median_and_sd(row, PRIOR.ages) for row in shares), strict=True)
     (vectors,) = onnxruntime.InferenceSession(str(encoder_path)).run(None, {"tokens": tokens})
     given = {"vectors": vectors[rows] * mask[..., None], "ages_hours": ages, "mask": mask}
     age, sd, income, female, _ = onnxruntime.InferenceSession(str(head_path)).run(None, given)
     np.testing.assert_allclose(age, years, atol=1e-3)  # a median magnifies what shares differ by
-    np.testing.assert_allclose(sd, np.multiply(deviations, CALIBRATION.age_sd), atol=1e-3)
+    clicks = mask.sum(1)
+    width = np.where(clicks > 0, 1.1 * (1.0 + 0.5 / np.maximum(clicks, 1.0)), 1.0)
+    np.testing.assert_allclose(sd, width * deviations, atol=1e-3)
     np.testing.assert_allclose(income, wanted.income.softmax(1).numpy(), atol=TOLERANCE)
     np.testing.assert_allclose(female, wanted.gender.sigmoid().numpy(), atol=TOLERANCE)
 
 
-def _calibrated(outputs: HeadOutputs) -> HeadOutputs:
+def _calibrated(outputs: HeadOutputs, clicks: NDArray[np.float32]) -> HeadOutputs:
     """Draw what the clicks added to the prior's logits together or apart, as served."""
     priors = (
         torch.tensor(PRIOR.ages.shares).log(),
         torch.tensor(PRIOR.income).log(),
         torch.tensor(PRIOR.female).logit(),
     )
-    parts = zip(outputs, priors, CALIBRATION.trust, strict=True)
-    return HeadOutputs(*(prior + (logits - prior) * trust for logits, prior, trust in parts))
+    some = torch.from_numpy(np.maximum(clicks, 1.0))
+    trust = (0.8 * some / (some + 2.0), torch.full_like(some, 1.2), 0.6 * some / (some + 0.5))
+    parts = zip(outputs, priors, trust, strict=True)
+    return HeadOutputs(
+        *(
+            prior + (logits - prior) * (part if logits.ndim == 1 else part[:, None])
+            for logits, prior, part in parts
+        )
+    )
 
 
 def test_without_clicks_the_graph_says_exactly_the_prior(
@@ -204,7 +214,7 @@ def test_without_clicks_the_graph_says_exactly_the_prior(
     age, sd, income, female, interest = onnxruntime.InferenceSession(str(path)).run(None, inputs)
     median, deviation = median_and_sd(np.array(PRIOR.ages.shares), PRIOR.ages)
     np.testing.assert_allclose(age, [median] * 2, rtol=1e-5)
-    np.testing.assert_allclose(sd, [deviation * CALIBRATION.age_sd] * 2, rtol=1e-4)
+    np.testing.assert_allclose(sd, [deviation] * 2, rtol=1e-4)
     np.testing.assert_allclose(income, [PRIOR.income] * 2, rtol=1e-5)
     np.testing.assert_allclose(female, [PRIOR.female] * 2, rtol=1e-5)
     assert not interest.any()

@@ -1,5 +1,6 @@
 """Calibration: how far heads of known quality are trusted, and how wide an age becomes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.batches import Inputs
-from export.calibration import LEAST_TRUST, Calibration, age_estimate, calibrate
+from export.calibration import (
+    LEAST_TRUST,
+    Calibration,
+    Trust,
+    _trust,
+    _width,
+    age_estimate,
+    calibrate,
+)
 from export.data import Ints, ReaderData
 from export.heads import TWO_STAGE_WEIGHTS, HeadOutputs
 from export.prior import AgeBands, Prior, age_bands
@@ -46,7 +55,7 @@ class Evidence:
     def __init__(self, evidence: Arrays) -> None:
         self._evidence = evidence.astype(np.float32)
 
-    def newest(self, readers: Ints) -> Inputs:
+    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:  # noqa: ARG002
         rows = np.zeros((len(readers), 1), dtype=np.int64)
         ages = np.zeros(rows.shape, dtype=np.float32)
         tokens = np.ones((1, 1), dtype=np.int32)
@@ -93,6 +102,10 @@ class Readers:
         return calibrate(model, task)
 
 
+def full(found: Calibration) -> tuple[float, float, float]:
+    return found.age.full, found.income.full, found.gender.full
+
+
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Readers:
     return Readers(tmp_path_factory.mktemp("data") / "set")
@@ -100,22 +113,22 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Readers:
 
 def test_evidence_as_strong_as_it_says_is_left_as_it_is(readers: Readers) -> None:
     found = readers.calibrated(readers.gender, readers.income, readers.age)
-    assert found.trust == pytest.approx((1.0, 1.0, 1.0), abs=0.3)
+    assert full(found) == pytest.approx((1.0, 1.0, 1.0), abs=0.3)
     assert found.age_sd == pytest.approx(1.0, abs=0.1)
 
 
 def test_an_overconfident_head_is_drawn_to_the_prior(readers: Readers) -> None:
     right = readers.calibrated(readers.gender, readers.income, readers.age)
     found = readers.calibrated(4.0 * readers.gender, 2.0 * readers.income, 3.0 * readers.age)
-    assert found.gender == pytest.approx(right.gender / 4.0, abs=0.02)
-    assert found.income == pytest.approx(right.income / 2.0, abs=0.02)
-    assert found.age == pytest.approx(right.age / 3.0, abs=0.02)
+    assert found.gender.full == pytest.approx(right.gender.full / 4.0, abs=0.02)
+    assert found.income.full == pytest.approx(right.income.full / 2.0, abs=0.02)
+    assert found.age.full == pytest.approx(right.age.full / 3.0, abs=0.02)
     assert found.age_sd == pytest.approx(right.age_sd, abs=0.05)
 
 
 def test_a_timid_head_is_trusted_more(readers: Readers) -> None:
     found = readers.calibrated(readers.gender / 1.7, readers.income, readers.age)
-    assert found.gender > 1.3
+    assert found.gender.full > 1.3
 
 
 @pytest.mark.parametrize("strength", [0.1, 1.0, 5.0])
@@ -126,7 +139,7 @@ def test_a_head_that_knows_nothing_is_hardly_heard(readers: Readers, strength: f
     for _ in range(20):
         noise = strength * rng.standard_normal((3, NUM_READERS, 1))
         made = readers.calibrated(noise[0, :, 0], noise[1, :, 0], noise[2] * places)
-        found.append(made.trust)
+        found.append(full(made))
     # By chance noise is sometimes a little better than nothing: 2 in 100, measured.
     assert (np.array(found) == LEAST_TRUST).mean() > 0.9
     assert np.max(found) * strength < 0.3, "of a logit's deviation"
@@ -134,18 +147,50 @@ def test_a_head_that_knows_nothing_is_hardly_heard(readers: Readers, strength: f
 
 def test_a_head_that_is_wrong_is_hardly_heard(readers: Readers) -> None:
     wrong = readers.calibrated(-readers.gender, readers.income, readers.age)
-    assert wrong.gender == LEAST_TRUST
+    assert wrong.gender == Trust(LEAST_TRUST)
 
 
 @pytest.mark.parametrize("strength", [1.0, 4.0])
 def test_four_ages_in_five_are_within_the_interval(readers: Readers, strength: float) -> None:
     age = strength * readers.age
     found = readers.calibrated(readers.gender, readers.income, age)
-    logits = np.log(readers.prior.ages.shares) + found.age * age
+    logits = np.log(readers.prior.ages.shares) + found.age.full * age
     shares = torch.softmax(torch.from_numpy(logits), 1)
     years, sd = (part.numpy() for part in age_estimate(shares, readers.prior.ages))
     inside = np.abs(years - readers.data.age) <= 1.2816 * found.age_sd * sd
     assert inside.mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("half", [0.0, 4.0])
+def test_trust_grows_with_clicks_where_the_first_ones_mislead(half: float) -> None:
+    """Evidence that after n clicks is n / (n + half) of what it says, in five stages."""
+    rng = np.random.default_rng(0)
+
+    def stage(clicks: float) -> Callable[[Trust], Arrays]:
+        said = rng.normal(0.0, 2.0, 4_000)
+        true = said * clicks / (clicks + half)
+        sign = np.where(rng.random(len(said)) < 1.0 / (1.0 + np.exp(-true)), 1.0, -1.0)
+        return lambda trust: np.log1p(np.exp(-sign * said * trust.after(np.array(clicks))))
+
+    found = _trust([stage(clicks) for clicks in (50.0, 1.0, 2.0, 5.0, 10.0, 20.0)])
+    assert found.full == pytest.approx(1.0, abs=0.1)
+    assert found.half == half
+
+
+@pytest.mark.parametrize("few", [-0.25, 0.0, 1.0])
+def test_the_interval_is_as_wide_as_few_clicks_need(few: float) -> None:
+    rng = np.random.default_rng(0)
+    stages = []
+    for clicks in (np.full(4_000, 40.0), np.full(3_000, 1.0), np.full(3_000, 5.0)):
+        errors = np.abs(rng.normal(0.0, 1.3, len(clicks))) * (1.0 + few / clicks)
+        stages.append((errors, clicks))
+    width, found = _width(stages)
+    assert found == few
+    assert width == pytest.approx(1.3, abs=0.07)
+    calibration = Calibration(age_sd=width, age_sd_few=found)
+    for errors, clicks in stages:
+        factor = calibration.width(torch.from_numpy(clicks)).numpy()
+        assert (errors <= 1.2816 * factor).mean() == pytest.approx(0.8, abs=0.03)
 
 
 def test_few_readers_decide_nothing(tmp_path: Path) -> None:
@@ -159,7 +204,7 @@ def test_a_head_without_labels_stays_as_it_is(readers: Readers, tmp_path: Path) 
         some.data, age=np.full(NUM_READERS, np.nan), income=np.full(NUM_READERS, -1)
     )
     found = some.calibrated(some.gender, some.income, some.age)
-    assert (found.age, found.income, found.age_sd) == (1.0, 1.0, 1.0)
+    assert (found.age, found.income, found.age_sd) == (Trust(), Trust(), 1.0)
     whole = readers.calibrated(readers.gender, readers.income, readers.age)
     assert found.gender == whole.gender
 

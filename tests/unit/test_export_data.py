@@ -242,11 +242,13 @@ def test_a_training_sample_has_the_scores_of_the_reader_s_fold(
     assert scores[mask > 0].tolist() == [[1.0]]
 
 
-def test_the_newest_clicks_have_the_scores_of_all_readers_fit(tmp_path: Path) -> None:
+def test_the_newest_clicks_have_the_scores_that_a_reader_is_judged_by(tmp_path: Path) -> None:
     users = [{"user_id": "u", "age": 30}, {"user_id": "v", "age": 30}]
     data = load(tmp_path, users, [click("u", "b", 1), click("v", "c", 1), click("v", "a", 0)])
-    batches = TwoStageBatches(data, np.ones((3, 4), dtype=np.int32), 8, scored(data))
-    assert batches.newest(np.array([0, 1]))[4].tolist() == [[[21.0], [0.0]], [[22.0], [20.0]]]
+    fit = replace(scored(data), fold=np.array([1, 2]))
+    batches = TwoStageBatches(data, np.ones((3, 4), dtype=np.int32), 8, fit)
+    assert batches.newest(np.array([0, 1]))[4].tolist() == [[[11.0], [0.0]], [[22.0], [20.0]]]
+    assert batches.newest(np.array([1]), 1)[4].tolist() == [[[20.0]]], "of the first click only"
 
 
 def test_a_reader_s_tokens_are_cut_in_the_middle_of_an_article() -> None:

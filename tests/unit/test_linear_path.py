@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnxruntime
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
@@ -17,8 +18,8 @@ from export.linear_targets import linear_targets
 from export.onnx_export import export_article_encoder
 from export.pieces import counts_of, damped
 from schemas.errors import TrainingError
-from schemas.reading_set import ReadingSet
-from tests.small_networks import MAX_CLICKS, TOKENS, VOCABULARY, article_encoder
+from schemas.reading_set import ReadingSet, Split
+from tests.small_networks import MAX_CLICKS, NO_SPELLING, TOKENS, VOCABULARY, article_encoder
 from tests.tiny_sets import write_easy_set
 
 UNSEEN = VOCABULARY - 1  # a piece that no clicked article has
@@ -61,7 +62,7 @@ def odd_fit(data: ReaderData, odd_texts: Tokens) -> LinearFit:
 
 
 def fit(data: ReaderData, tokens: Tokens, limit: int = MAX_CLICKS) -> LinearFit:
-    return fit_linear(data, tokens, VOCABULARY, limit, seed=0)
+    return fit_linear(data, tokens, NO_SPELLING, limit, seed=0)
 
 
 def test_pieces_and_pairs_are_counted_and_padding_is_not() -> None:
@@ -119,11 +120,14 @@ def test_a_set_without_training_readers_is_named(data: ReaderData, tokens: Token
         fit(replace(data, split=np.full_like(data.split, 2)), tokens)
 
 
-def test_scores_have_mean_zero_and_variance_one(data: ReaderData, tokens: Tokens) -> None:
-    clicked = np.unique(
-        np.concatenate([data.clicks[data.newest(int(r), 99)] for r in data.readers_of("train")])
+def test_over_clicks_scores_have_mean_zero_and_variance_one(
+    data: ReaderData, tokens: Tokens
+) -> None:
+    readers = np.concatenate([data.readers_of("train"), data.readers_of("valid")])
+    clicks = np.concatenate(
+        [data.clicks[data.newest(int(reader), MAX_CLICKS)] for reader in readers]
     )
-    scores = fit(data, tokens).scores[:, clicked]
+    scores = fit(data, tokens).scores[:, clicks]
     np.testing.assert_allclose(scores[-1].mean(0), 0.0, atol=1e-4)
     np.testing.assert_allclose(scores[:-1].std(1).mean(0), 1.0, atol=1e-4)
 
@@ -132,7 +136,7 @@ def test_scores_of_readers_that_the_fit_has_not_seen_tell_them_apart(
     data: ReaderData, tokens: Tokens
 ) -> None:
     found = fit(data, tokens)
-    for split in ("train", "test"):
+    for split in ("train", "valid", "test"):
         means = {0: [], 1: []}  # type: dict[int, list[float]]
         for reader in data.readers_of(split):
             clicks = data.clicks[data.newest(int(reader), MAX_CLICKS)]
@@ -152,12 +156,16 @@ def standardised(scores: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((scores - scores.mean()) / scores.std())
 
 
-def test_a_reader_s_own_label_is_not_in_the_scores_it_is_trained_on(
-    data: ReaderData, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_reader_s_own_label_is_not_in_the_scores_it_is_judged_by(
+    split: Literal["train", "valid"],
+    data: ReaderData,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("export.linear_fit._STRENGTHS", (1.0,))  # chosen by all labels
     before = fit(data, tokens)
-    for reader in data.readers_of("train")[:3]:
+    for reader in data.readers_of(split)[:3]:
         after = fit(flipped(data, int(reader)), tokens)
         assert (before.fold == after.fold).all()
         changed = [
@@ -169,13 +177,60 @@ def test_a_reader_s_own_label_is_not_in_the_scores_it_is_trained_on(
         assert min(changed) > 0.01, "the other folds and the fit of all have learned from it"
 
 
+@pytest.mark.parametrize("with_valid", [True, False])
+def test_nobody_learns_from_test_and_from_valid_who_may(
+    with_valid: bool, data: ReaderData, tokens: Tokens
+) -> None:
+    found = fit_linear(data, tokens, NO_SPELLING, MAX_CLICKS, seed=0, with_valid=with_valid)
+    for split, is_fitted in (("train", True), ("valid", with_valid), ("test", False)):
+        readers = data.readers_of(cast(Split, split))
+        assert ((found.fold[readers] < NUM_FOLDS) == is_fitted).all(), split
+        other = flipped(data, int(readers[0]))
+        again = fit_linear(other, tokens, NO_SPELLING, MAX_CLICKS, seed=0, with_valid=with_valid)
+        assert np.array_equal(found.scores, again.scores) != is_fitted, split
+
+
+def test_letters_lend_weight_to_a_piece_that_nobody_read(data: ReaderData, tokens: Tokens) -> None:
+    clicked = np.unique(data.clicks)
+    texts = tokens.copy()
+    texts[clicked] = np.where(texts[clicked] == 7, 41, texts[clicked])
+    texts[clicked[:3], -1] = 7  # enough to count, too little to learn from
+    letters = sp.csr_array(([1.0, 1.0], ([7, 9], [0, 0])), shape=(VOCABULARY, 1), dtype=np.float32)
+    row = np.searchsorted(np.flatnonzero(np.isin(np.arange(VOCABULARY), texts[clicked])), 7)
+    assert row > 0
+    weights = []
+    for spelling in (NO_SPELLING, letters):
+        found = fit_linear(data, texts, spelling, MAX_CLICKS, seed=0)
+        at = found.row[[7, 9]]
+        weights.append(found.weights[at, 0] / np.abs(found.weights[:, 0]).max())
+    alone, together = weights
+    assert abs(together[0] - together[1]) < abs(alone[0] - alone[1])
+
+
+def test_an_article_that_many_read_has_a_weight_of_its_own(
+    odd_fit: LinearFit, odd_texts: Tokens, data: ReaderData
+) -> None:
+    """It is known by all of its text: with another first word it is another article."""
+    readers = np.concatenate([data.readers_of("train"), data.readers_of("valid")])
+    clicked = np.concatenate([data.clicks[data.offsets[r] : data.offsets[r + 1]] for r in readers])
+    popular = int(np.bincount(clicked[(odd_texts[clicked] != 0).any(1)]).argmax())
+    known = LinearScores(odd_fit)
+    text = torch.from_numpy(odd_texts[[popular]])
+    (own,) = known._whole(text.long())
+    assert own.abs().max() > 0.01
+    changed = text.clone()
+    changed[0, 0] = UNSEEN
+    for other in (changed, torch.zeros_like(text)):
+        assert not known._whole(other.long()).any()
+
+
 def test_only_so_many_readers_are_in_the_folds(
     data: ReaderData, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.linear_fit.MOST_READERS", 25)
     found = fit(data, tokens)
     train = data.readers_of("train")
-    assert np.bincount(found.fold[train]).tolist() == [5] * NUM_FOLDS + [len(train) - 25]
+    assert np.bincount(found.fold).tolist() == [5] * NUM_FOLDS + [len(found.fold) - 25]
     assert set(found.fold[data.readers_of("test")]) == {NUM_FOLDS}
     outsider = train[found.fold[train] == NUM_FOLDS][0]
     np.testing.assert_array_equal(found.scores, fit(flipped(data, outsider), tokens).scores)
@@ -195,7 +250,8 @@ def test_torch_scores_as_the_fit_does(odd_fit: LinearFit, odd_texts: Tokens) -> 
     got = LinearScores(odd_fit)(torch.from_numpy(odd_texts)).numpy()
     np.testing.assert_allclose(got, odd_fit.scores[-1], atol=1e-4)
     np.testing.assert_allclose(got[0], -odd_fit.centre, atol=1e-6, err_msg="an empty text")
-    np.testing.assert_allclose(got[4], got[0], atol=1e-6, err_msg="pieces nobody knows")
+    unknown = LinearScores(odd_fit)(torch.tensor([[UNSEEN, UNSEEN, 0]])).numpy()
+    np.testing.assert_allclose(unknown[0], got[0], atol=1e-6, err_msg="pieces nobody knows")
     assert np.abs(got[1] - got[0]).max() > 0.1, "one piece"
 
 
