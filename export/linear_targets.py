@@ -6,13 +6,13 @@ from export.data import Floats, ReaderData
 
 GENDER = "gender"
 
-_AGE_THRESHOLDS = 5
+_AGE_THRESHOLDS = 9
 
 
 def linear_targets(data: ReaderData) -> tuple[Floats, list[str]]:
     """Return targets (R, H), NaN where the label is missing, and their names, gender first.
 
-    Gender: 1 for women, -1 for men. Age: standardised, and whether it is above each of five
+    Gender: 1 for women, -1 for men. Age: standardised, and whether it is above each of nine
     quantiles. Income: the standardised number of the group, and which group it is. Gender keeps
     its column without labels; age and income have columns only where training readers have labels.
     """
