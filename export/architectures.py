@@ -100,9 +100,10 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     linear = fit_linear(
         run.data, run.tokens, spelling_of(run.pieces), limit, options.seed, options.learns_valid
     )
+    fitting_seconds = time.monotonic() - started
     schedule = run.schedule
     if schedule.max_seconds is not None:
-        left = schedule.max_seconds - (time.monotonic() - started)
+        left = schedule.max_seconds - fitting_seconds
         schedule = replace(schedule, max_seconds=max(1.0, left))
     encoder = build_encoder(options.encoder, len(run.pieces), LEARNED_WIDTH)
     scores = LinearScores(linear)
@@ -113,6 +114,7 @@ def train_two_stage(run: Run, directory: Path) -> Exported:
     batches = TwoStageBatches(run.data, run.tokens, limit, linear)
     task = Task(run.data, batches, run.prior, run.weights, "distribution", options.balance)
     history = train(model, task, schedule, run.checkpoints)
+    history.seconds = round(history.seconds + fitting_seconds, 2)
     calibration = calibrate(model, task)
     served = ServedHead(model.head, run.prior, calibration).eval()
     width = scores.width + LEARNED_WIDTH
