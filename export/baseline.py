@@ -45,7 +45,9 @@ Rows = Any  # scipy.sparse matrix (readers, words); scipy ships no types
 
 
 class Baseline:
-    """Learn from the training readers of a set; choose how strongly to regularise on valid.
+    """Learn from the train and valid readers of a set, as the model does.
+
+    How strongly to regularise is chosen on valid by fits without it.
 
     The texts are those of `data`, so the baseline reads what the encoder reads. A head without
     labels, or with one class, answers with the statistics of the training readers.
@@ -57,9 +59,15 @@ class Baseline:
         self._constant = Constant(data)
         self._words = _Words(data, train)
         known, tuning = self._words.rows(train), self._words.rows(valid)
+        both = np.concatenate([train, valid])
+        rows = sparse.vstack([known, tuning], format="csr")
         self._gender = _fit_classes(known, data.gender[train], tuning, data.gender[valid])
         self._income = _fit_classes(known, data.income[train], tuning, data.income[valid])
         self._age, self._age_sd = _fit_age(known, data.age[train], tuning, data.age[valid])
+        if len(valid):
+            for model, label in ((self._gender, data.gender), (self._income, data.income)):
+                _refit(model, rows, label[both], label[both] != MISSING)
+            _refit(self._age, rows, data.age[both], ~np.isnan(data.age[both]))
 
     def estimate(self, data: ReaderData, readers: Ints, num_clicks: int | None = None) -> Estimates:
         """Estimate from the newest 1,000 clicks, of the first `num_clicks` where given."""
@@ -171,6 +179,14 @@ def _fit_classes(rows: Rows, label: Ints, tuning: Rows, tuning_label: Ints) -> A
         if worse == _PATIENCE:
             break
     return best
+
+
+def _refit(model: Any, rows: Rows, label: Ints | Floats, known: Any) -> None:
+    """Fit a chosen model anew on more readers."""
+    if model is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(rows[known], label[known])
 
 
 def _log_loss(model: Any, rows: Rows, label: Ints) -> float:

@@ -32,7 +32,7 @@ LEAST_TRUST = 0.05
 
 _BEGINNINGS = (1, 2, 5, 10, 20)  # clicks
 _HALVES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-_WIDER = (-0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
+_WIDER = (0.0, -0.25, 0.25, -0.5, 0.5, 1.0, 2.0)  # of equals the first is chosen
 _MOST_TRUST = 2.0
 _CLEARLY = 1.65  # standard errors by which a head must beat the prior on valid: 95 %, one side
 _NARROWEST, _WIDEST = 0.3, 3.0

@@ -172,7 +172,8 @@ def evaluate(
         raise click.UsageError(f"--card: {card} is a bundle, whose own card is from its training")
     chosen = cast(Literal["train", "valid", "test"], split)
     manifest = load_manifest(bundle)
-    if split == "valid" and manifest.training.get("options", {}).get("learns_valid"):
+    learns_valid = manifest.training.get("options", {}).get("learns_valid", False)
+    if split == "train" or (split == "valid" and learns_valid):
         click.echo("the model may have learned from these readers: measure on test", err=True)
     result = measure(bundle, dataset, chosen, with_baseline=baseline)
     if card is not None:

@@ -91,6 +91,9 @@ class Comparison:
         self, variants: Sequence[Variant], num_seeds: int, say: Callable[[str], None]
     ) -> list[Run]:
         """Run every variant with every seed, seed by seed, so that an early stop shows them all."""
+        learn = {variant.options.learns_valid for variant in variants}
+        if self._split == "valid" and len(learn) > 1:
+            raise TrainingError("learns_valid can be varied on the test split only")
         runs = []
         for number in range(num_seeds):
             for variant in variants:

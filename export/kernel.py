@@ -66,7 +66,8 @@ def solve(similar: Float32s, targets: Floats, strengths: Floats) -> Floats:
 def _solve(similar: Float32s, rows: Ints, wanted: Floats, strength: float) -> Floats:
     # In float32 a large matrix takes half the time; the penalty keeps it well conditioned.
     kind = np.dtype(np.float64 if len(rows) <= _FEW_ROWS else np.float32)
-    centred: NDArray[Any] = similar[np.ix_(rows, rows)].astype(kind)
+    chosen = similar[np.ix_(rows, rows)]  # a copy, which may be changed
+    centred: NDArray[Any] = chosen.astype(kind, copy=False)
     means = centred.mean(0, dtype=np.float64)
     centred -= means.astype(kind)
     centred -= (means - means.mean()).astype(kind)[:, None]

@@ -48,7 +48,9 @@ class Evidence:
         self.vocabulary_size = vocabulary_size
         pieces = sum(int((part != PAD_ID).sum()) for part in chunks(tokens, ARTICLES_PER_CHUNK))
         self._buckets = num_buckets(pieces)
-        self._whole = wholes_of(tokens)
+        self._whole = np.concatenate(
+            [wholes_of(part) for part in chunks(tokens, ARTICLES_PER_CHUNK)]
+        )
         clicked = np.unique(np.concatenate([_clicks_of(data, reader) for reader in readers]))
         size = vocabulary_size + self._buckets
         in_articles, by_readers = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -58,7 +60,9 @@ class Evidence:
         for pooling, distinct in self._poolings(limit=None):
             seen = sp.csr_array(pooling @ self._counts(distinct))
             by_readers += np.bincount(seen.indices, minlength=size)
-            met.append(self._whole[distinct][sp.csr_array(pooling).indices])
+            reader, column = sp.csr_array(pooling).nonzero()
+            pairs = np.stack([reader, self._whole[distinct][column]])
+            met.append(np.unique(pairs, axis=1)[1])  # a text that has two ids is met once
         self.rarity = rarity_of(in_articles, by_readers, len(readers))
         self.wholes = _own_weights(np.concatenate(met), len(readers))
 
@@ -115,7 +119,7 @@ def chunks(values: NDArray[Number], size: int) -> list[NDArray[Number]]:
 
 
 def _own_weights(met: Ints, num_readers: int) -> Wholes:
-    """Choose the wholes that most readers met; met: (M,) a number for each article of a reader."""
+    """Choose the wholes that most readers met; met: (M,) a number for each text of a reader."""
     numbers, readers = np.unique(met[met > 0], return_counts=True)
     most = np.argsort(-readers, kind="stable")[:MOST_WHOLES]
     most = most[readers[most] >= _FEWEST_READERS]

@@ -27,13 +27,15 @@ from schemas.errors import TrainingError
 
 NUM_FOLDS = 5
 MOST_READERS = 16_000
-"""Readers a fit is made on: their similarities take 1 GB of memory then."""
+"""Readers a fit is made on: how alike any two are takes 1 GB then, and a fit holds three such."""
 
 _STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2)
 _PATIENCE = 5.0  # times the best so far, beyond which no stronger one is tried
 _FEW_READERS = 4_000
 _SPELLING, _WHOLE = 0.1, 0.25
 """How much letters and whole articles count beside pieces and pairs, which count 1."""
+
+_LEAST_SPREAD = 1e-5  # of a reader's likeness to itself
 
 Float32s = NDArray[np.float32]
 
@@ -131,15 +133,19 @@ def _fits(
     similar, scales = np.zeros((len(own), len(own)), dtype=np.float32), []
     for features, share in parts:
         one = similarity(sp.csr_array(features))
-        spread = float(np.trace(one) / len(one) - one.mean(dtype=np.float64))
-        scales.append(share / spread if spread > 1e-9 else 0.0)
+        own_likeness = float(np.trace(one, dtype=np.float64)) / len(one)
+        spread = own_likeness - float(one.mean(dtype=np.float64))
+        # Where readers are all alike, what is left is rounding.
+        scales.append(share / spread if spread > _LEAST_SPREAD * own_likeness else 0.0)
         one *= np.float32(scales[-1])
         similar += one
+        del one
     strengths = _strengths(similar, wanted, own, [head_of(name) for name in names])
     fits = []
     for number in range(NUM_FOLDS + 1):
         some = np.flatnonzero(own != number)  # the last time, all
-        found = solve(similar[np.ix_(some, some)], wanted[some], strengths)
+        among = similar[np.ix_(some, some)] if len(some) < len(own) else similar
+        found = solve(among, wanted[some], strengths)
         weights = counted[some].T @ found * scales[0]
         weights[:size] += spelling @ (spelling.T @ (counted[some][:, :size].T @ found)) * scales[1]
         whole = known[some].T @ found * scales[2]
@@ -162,7 +168,8 @@ def _strengths(similar: Float32s, targets: Floats, fold: Ints, heads: Sequence[s
             for head in dict.fromkeys(heads)
         }
         for head, value in of_head.items():
-            best[head] = max(best.get(head, (-np.inf, strength)), (value, strength))
+            if head not in best or value > best[head][0]:
+                best[head] = value, strength
         if all(strength > _PATIENCE * best[head][1] for head in of_head):
             break
     return np.array([best[head][1] for head in heads])
@@ -212,11 +219,12 @@ def _write_scores(
     ]
     spread = np.mean(spreads, axis=0)
     scale = np.where(spread < 1e-6, 0.0, 1.0 / np.maximum(spread, 1e-6)).astype(np.float32)
-    centre = (means[NUM_FOLDS] * scale).astype(np.float32)
-    for scores in table:
+    # Each fit by its own mean: the difference of two means would be evidence on every click.
+    centres = [(mean * scale).astype(np.float32) for mean in means]
+    for scores, centre in zip(table, centres, strict=True):
         for part in chunks(np.arange(len(scores)), ARTICLES_PER_CHUNK):
             scores[part] = scores[part] * scale - centre
-    return centre, scale
+    return centres[NUM_FOLDS], scale
 
 
 def _compact(articles: Evidence, weights: Float32s) -> dict[str, NDArray[Any]]:

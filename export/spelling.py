@@ -14,7 +14,6 @@ import scipy.sparse as sp
 
 _FEWEST_BYTES, _MOST_BYTES = 3, 6
 """In UTF-8: three to six Latin letters, one or two Chinese characters."""
-_BYTE_PIECE = 6  # characters of a piece like <0x0A>, which stands for a byte
 
 
 def spelling_of(pieces: Sequence[str]) -> sp.csr_array:
@@ -23,13 +22,14 @@ def spelling_of(pieces: Sequence[str]) -> sp.csr_array:
     Of G runs of letters that two pieces or more hold; one in n pieces counts 1 / sqrt(1 + n).
 
     >>> spelling_of(["walk", "walking", "sea"]).toarray().astype(float).round(2).tolist()
-    [[0.58, 0.58], [0.58, 0.58], [0.0, 0.0]]
+    [[0.58, 0.58, 0.58], [0.58, 0.58, 0.58], [0.0, 0.0, 0.0]]
     """
     number: dict[str, int] = {}
     rows, columns = [], []
     for row, piece in enumerate(pieces):
         # The mark of a word's beginning takes as many bytes as a Chinese character.
-        for letters in set(_runs(piece.replace("▁", " "))):
+        # In order of occurrence: that of a set changes between processes, and sums with it.
+        for letters in dict.fromkeys(_runs(piece.replace("▁", " "))):
             rows.append(row)
             columns.append(number.setdefault(letters, len(number)))
     shape = (len(pieces), len(number))
@@ -41,13 +41,13 @@ def spelling_of(pieces: Sequence[str]) -> sp.csr_array:
 
 
 def _runs(piece: str) -> Iterator[str]:
-    if len(piece) == _BYTE_PIECE and piece.startswith("<0x"):
-        return
+    if piece.startswith("<") and piece.endswith(">"):
+        return  # stands for a byte, for padding or for what is unknown
     for start in range(len(piece)):
         size = 0
         for end in range(start, len(piece)):
             size += len(piece[end].encode())
             if size > _MOST_BYTES:
                 break
-            if size >= _FEWEST_BYTES and end - start + 1 < len(piece):
+            if size >= _FEWEST_BYTES:
                 yield piece[start : end + 1]

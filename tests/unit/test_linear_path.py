@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.data import ReaderData, load_reader_data
+from export.linear_evidence import Evidence
 from export.linear_fit import NUM_FOLDS, LinearFit, fit_linear
 from export.linear_scores import LinearScores
 from export.linear_targets import linear_targets
@@ -128,7 +129,7 @@ def test_over_clicks_scores_have_mean_zero_and_variance_one(
         [data.clicks[data.newest(int(reader), MAX_CLICKS)] for reader in readers]
     )
     scores = fit(data, tokens).scores[:, clicks]
-    np.testing.assert_allclose(scores[-1].mean(0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(scores.mean(1), 0.0, atol=1e-4, err_msg="of each fit by itself")
     np.testing.assert_allclose(scores[:-1].std(1).mean(0), 1.0, atol=1e-4)
 
 
@@ -190,18 +191,17 @@ def test_nobody_learns_from_test_and_from_valid_who_may(
         assert np.array_equal(found.scores, again.scores) != is_fitted, split
 
 
-def test_letters_lend_weight_to_a_piece_that_nobody_read(data: ReaderData, tokens: Tokens) -> None:
+def test_letters_lend_weight_to_a_piece_that_few_read(data: ReaderData, tokens: Tokens) -> None:
     clicked = np.unique(data.clicks)
     texts = tokens.copy()
     texts[clicked] = np.where(texts[clicked] == 7, 41, texts[clicked])
     texts[clicked[:3], -1] = 7  # enough to count, too little to learn from
     letters = sp.csr_array(([1.0, 1.0], ([7, 9], [0, 0])), shape=(VOCABULARY, 1), dtype=np.float32)
-    row = np.searchsorted(np.flatnonzero(np.isin(np.arange(VOCABULARY), texts[clicked])), 7)
-    assert row > 0
     weights = []
     for spelling in (NO_SPELLING, letters):
         found = fit_linear(data, texts, spelling, MAX_CLICKS, seed=0)
         at = found.row[[7, 9]]
+        assert (at > 0).all(), "both have weights of their own"
         weights.append(found.weights[at, 0] / np.abs(found.weights[:, 0]).max())
     alone, together = weights
     assert abs(together[0] - together[1]) < abs(alone[0] - alone[1])
@@ -222,6 +222,12 @@ def test_an_article_that_many_read_has_a_weight_of_its_own(
     changed[0, 0] = UNSEEN
     for other in (changed, torch.zeros_like(text)):
         assert not known._whole(other.long()).any()
+
+
+def test_a_reader_meets_a_text_once_under_however_many_ids(data: ReaderData) -> None:
+    same = np.full((len(data.texts), 4), 5, dtype=np.int32)
+    found = Evidence(data, same, VOCABULARY, data.readers_of("train"))
+    assert found.wholes.rarity.tolist() == [0.0], "everybody has read it"
 
 
 def test_only_so_many_readers_are_in_the_folds(
