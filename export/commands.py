@@ -151,7 +151,7 @@ def train(
     "--baseline/--no-baseline",
     default=True,
     show_default=True,
-    help="Train a bag of words on the set's training readers and measure it beside the model.",
+    help="Fit a bag of words on the set's own readers and measure it beside the model.",
 )
 @click.option(
     "--card",
