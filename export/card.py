@@ -133,8 +133,8 @@ def _figures(result: dict[str, Any]) -> str:
         "## Figures",
         "",
         "With bootstrap 95 % intervals. The baseline is a bag of words (TF-IDF, logistic and ridge "
-        "regression) fitted on the readers of train and valid; the constant says the same of everyone: "
-        "its accuracy is the majority's. "
+        "regression) fitted on the readers of train and valid; the constant says the same of "
+        "everyone: its accuracy is the majority's. "
         "ECE is the expected calibration error in ten bins, of the probability of being a woman "
         "and of the most probable income group; coverage80 is the share of ages inside the 80 % "
         "interval.",
