@@ -138,3 +138,15 @@ def test_a_split_without_readers_is_refused(compared: tuple[Path, Result]) -> No
     result = ran(compared[0], "--twins", "--split", "test")
     assert isinstance(result.exception, TrainingError)
     assert "no reader in the test split" in str(result.exception)
+
+
+def test_what_is_measured_on_valid_has_not_learned_from_valid(
+    compared: tuple[Path, Result],
+) -> None:
+    directory, _ = compared
+    assert {run["split"] for run in lines_of(directory / "log.jsonl")} == {"valid"}
+    learned = {run["options"]["learns_valid"] for run in lines_of(directory / "log.jsonl")}
+    assert learned == {False}, "whatever the recipe says"
+    refused = ran(directory, "--vary", "learns_valid=true,false")
+    assert isinstance(refused.exception, TrainingError)
+    assert "test split only" in str(refused.exception)
