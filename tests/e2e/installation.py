@@ -71,7 +71,9 @@ class Installation:
 
     def produce(self, topic: str, *messages: tuple[bytes | None, bytes | None]) -> None:
         """Publish raw messages (key, value)."""
-        producer = Producer({**self.client_config, "message.max.bytes": 4_000_000})
+        # One request at a time: a batch that is sent again must not come after the next one.
+        order = {"max.in.flight.requests.per.connection": 1}
+        producer = Producer({**self.client_config, **order, "message.max.bytes": 4_000_000})
 
         def note(error: object, message: Message) -> None:
             assert error is None, error
