@@ -93,10 +93,12 @@ def calibrate(model: TwoStageModel, task: Task) -> Calibration:
         return Calibration()
     lengths = task.data.num_clicks()[readers]
     stages = [_stage(model, task, readers, None)]
-    stages += [_stage(model, task, readers[lengths > n], n) for n in _BEGINNINGS]
-    losses = [_losses(model, task, stage) for stage in stages if len(stage.readers)]
+    stages += [
+        _stage(model, task, readers[lengths > n], n) for n in _BEGINNINGS if (lengths > n).any()
+    ]
+    losses = [_losses(model, task, stage) for stage in stages]
     age, income, gender = (_trust(list(of_stages)) for of_stages in zip(*losses, strict=True))
-    errors = [_age_errors(model, task, stage, age) for stage in stages if len(stage.readers)]
+    errors = [_age_errors(model, task, stage, age) for stage in stages]
     age_sd, few = _width(errors)
     return Calibration(age, income, gender, age_sd, few)
 
@@ -122,7 +124,7 @@ def _stage(model: TwoStageModel, task: Task, readers: Ints, num_clicks: int | No
     parts, clicks = [], []
     model.eval()
     with torch.inference_mode():
-        for start in range(0, max(len(readers), 1), _READERS_PER_BATCH):
+        for start in range(0, len(readers), _READERS_PER_BATCH):
             part = readers[start : start + _READERS_PER_BATCH]
             inputs = task.batches.newest(part, num_clicks)
             tokens, rows, ages, mask, scores = to_tensors(inputs, torch.device("cpu"))

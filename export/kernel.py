@@ -1,8 +1,7 @@
 """Ridge regression by the similarity of readers: exact, and all targets at once.
 
 With fewer readers than features the weights are a combination of the readers' features, and what
-is solved for are its R coefficients (the dual form). One factorisation serves every target; a
-solver that goes over the features took minutes where this takes seconds (ml-100k: 90 s to 2 s).
+is solved for are its R coefficients (the dual form). One factorisation serves every target.
 
 Source: Saunders, Gammerman and Vovk, "Ridge Regression Learning Algorithm in Dual Variables", 1998.
 """
@@ -64,7 +63,7 @@ def solve(similar: Float32s, targets: Floats, strengths: Floats) -> Floats:
 
 
 def _solve(similar: Float32s, rows: Ints, wanted: Floats, strength: float) -> Floats:
-    # In float32 a large matrix takes half the time; the penalty keeps it well conditioned.
+    # Of many rows float32 has to do, for memory; the penalty keeps the matrix well conditioned.
     kind = np.dtype(np.float64 if len(rows) <= _FEW_ROWS else np.float32)
     chosen = similar[np.ix_(rows, rows)]  # a copy, which may be changed
     centred: NDArray[Any] = chosen.astype(kind, copy=False)

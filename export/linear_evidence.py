@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from export.data import Ints, ReaderData
+from export.kernel import Float32s
 from export.pieces import counts_of, damped, num_buckets, rarity_of, wholes_of
 from schemas.tokenizer import PAD_ID
 
@@ -20,7 +21,6 @@ _FEWEST_READERS = 3  # that an article must have, to be worth a weight of its ow
 _BUCKETS_PER_WHOLE = 4
 
 Number = TypeVar("Number", bound=np.generic)
-Float32s = NDArray[np.float32]
 
 
 class Wholes(NamedTuple):

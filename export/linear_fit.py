@@ -20,7 +20,7 @@ from export.data import Floats, Ints, ReaderData
 from export.data_files import scratch_directory
 from export.disk_arrays import load_array, new_array
 from export.distributed import barrier, is_main
-from export.kernel import similarity, solve
+from export.kernel import Float32s, similarity, solve
 from export.linear_evidence import ARTICLES_PER_CHUNK, Evidence, chunks
 from export.linear_targets import head_of, linear_targets
 from schemas.errors import TrainingError
@@ -36,8 +36,6 @@ _SPELLING, _WHOLE = 0.1, 0.25
 """How much letters and whole articles count beside pieces and pairs, which count 1."""
 
 _LEAST_SPREAD = 1e-5  # of a reader's likeness to itself
-
-Float32s = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,8 +54,10 @@ class Evidence:
 
     def __init__(self, evidence: Arrays) -> None:
         self._evidence = evidence.astype(np.float32)
+        self.asked: list[int | None] = []
 
-    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:  # noqa: ARG002
+    def newest(self, readers: Ints, num_clicks: int | None = None) -> Inputs:
+        self.asked.append(num_clicks)
         rows = np.zeros((len(readers), 1), dtype=np.int64)
         ages = np.zeros(rows.shape, dtype=np.float32)
         tokens = np.ones((1, 1), dtype=np.int32)
@@ -68,7 +70,7 @@ class Evidence:
 class Readers:
     """Readers on valid whose labels follow evidence of a known strength."""
 
-    def __init__(self, path: Path, num: int = NUM_READERS) -> None:
+    def __init__(self, path: Path, num: int = NUM_READERS, num_clicks: int = 1) -> None:
         rng = np.random.default_rng(0)
         age = rng.normal(45.0, 12.0, num)
         self.gender = rng.normal(0.0, 2.0, num)  # true logits
@@ -91,14 +93,16 @@ class Readers:
             }
             for n in range(num)
         ]
-        self.data: ReaderData = labelled_set(path, users, 1)
+        self.data: ReaderData = labelled_set(path, users, num_clicks)
 
     def calibrated(self, gender: Arrays, income: Arrays, age: Arrays) -> Calibration:
         """Calibrate a model whose evidence is this."""
         evidence = np.column_stack([age, np.zeros_like(income), income, gender])
         encoder = ArticleEncoder(nn.Identity(), Nothing())  # type: ignore[arg-type]
         model = TwoStageModel(encoder, Known(evidence.shape[1], 1, self.prior))
-        task = Task(self.data, Evidence(evidence), self.prior, TWO_STAGE_WEIGHTS, "distribution")
+        batches = Evidence(evidence)
+        self.asked = batches.asked
+        task = Task(self.data, batches, self.prior, TWO_STAGE_WEIGHTS, "distribution")
         return calibrate(model, task)
 
 
@@ -191,6 +195,12 @@ def test_the_interval_is_as_wide_as_few_clicks_need(few: float) -> None:
     for errors, clicks in stages:
         factor = calibration.width(torch.from_numpy(clicks)).numpy()
         assert (errors <= 1.2816 * factor).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_beginnings_of_histories_are_judged_too(tmp_path: Path) -> None:
+    few = Readers(tmp_path / "three", 40, num_clicks=3)
+    few.calibrated(few.gender, few.income, few.age)
+    assert few.asked == [None, 1, 2], "and none that is all of a history, or longer"
 
 
 def test_few_readers_decide_nothing(tmp_path: Path) -> None:
