@@ -1,10 +1,13 @@
-"""Compile a function on arrays to machine code.
+"""Compile functions on arrays to machine code.
 
 Ranking a reader touches some hundred candidates with some tens of numbers each. As calls of
 numpy, one per step, that costs more than the arithmetic; compiled, it is a loop.
 """
 
+import os
 from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numba
@@ -14,10 +17,32 @@ R = TypeVar("R")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile on the first call, and keep the result beside the module for later processes.
+    """Compile on the first call, and keep the result for later processes.
 
-    Compiled code must not depend on the mode of rounding: no fast-math, so that two machines
-    rank alike.
+    No fast-math: two machines must rank alike.
     """
     kernel: Callable[P, R] = numba.njit(cache=True, nogil=True)(function)
     return kernel
+
+
+def _keep_apart() -> None:
+    # numba looks at the date of the caller's file alone: a change in a function that it calls
+    # from another file would go unnoticed. So each state of the sources has its own cache.
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    here = Path(__file__).parent
+    digest = blake2b(digest_size=8)
+    for path in sorted(here.rglob("*.py")):
+        if b"@compiled" in (source := path.read_bytes()):
+            digest.update(source)
+    caches = here / "__pycache__"
+    try:
+        caches.mkdir(exist_ok=True)
+        writable = os.access(caches, os.W_OK)
+    except OSError:
+        writable = False
+    if writable:
+        numba.config.CACHE_DIR = str(caches / f"compiled-{digest.hexdigest()}")
+
+
+_keep_apart()

@@ -1,0 +1,71 @@
+"""The named features that the blend weighs, and which reason each belongs to.
+
+Those of an article alone come first: they are computed once for a batch of readers. Those of a
+reader and an article follow; they are computed for candidates only. Every feature is standardised
+over the articles it is compared with, so that a weight means the same on every stream.
+"""
+
+HALF_LIVES_H = (1 / 3, 1.0, 6.0, 24.0, 168.0, 672.0, 1e7)
+"""Of the click counts, in hours; the last never fades. A ladder instead of a tuned constant: the
+weights find which of them carry the stream."""
+
+NUM_HALF_LIVES = len(HALF_LIVES_H)
+
+ARTICLE_FEATURES = (
+    *(f"trending-{hours:g}h" for hours in HALF_LIVES_H[:-1]),
+    "popular",
+    "age",
+    "since-last-click",
+    "unclicked",
+    "click-through",
+)
+READER_FEATURES = (
+    "next",
+    "together-recently",
+    "together",
+    "together-lift",
+    "item-model",
+    "passed-over",
+    "new-since-visit",
+    "tags",
+    "readers-like-you",
+    "content",
+)
+FEATURES = ARTICLE_FEATURES + READER_FEATURES
+NUM_FEATURES = len(FEATURES)
+NUM_ARTICLE = len(ARTICLE_FEATURES)
+
+AGE = ARTICLE_FEATURES.index("age")
+SINCE_LAST = ARTICLE_FEATURES.index("since-last-click")
+UNCLICKED = ARTICLE_FEATURES.index("unclicked")
+CLICK_THROUGH = ARTICLE_FEATURES.index("click-through")
+NEXT = FEATURES.index("next")
+RECENTLY = FEATURES.index("together-recently")
+TOGETHER = FEATURES.index("together")
+LIFT = FEATURES.index("together-lift")
+ITEM_MODEL = FEATURES.index("item-model")
+PASSED_OVER = FEATURES.index("passed-over")
+NEW_SINCE_VISIT = FEATURES.index("new-since-visit")
+TAGS = FEATURES.index("tags")
+READERS_LIKE_YOU = FEATURES.index("readers-like-you")
+CONTENT = FEATURES.index("content")
+
+SOURCES = {
+    "trending": tuple(range(AGE)) + (SINCE_LAST, UNCLICKED),
+    "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT),
+    "click-through": (CLICK_THROUGH,),
+    "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),
+    "tags": (TAGS,),
+    "readers-like-you": (READERS_LIKE_YOU,),
+    "content": (CONTENT,),
+}
+"""Which features a source brings; a source that is switched off has weights of 0."""
+
+LENGTHS = (1, 5, 20, 100)
+"""Bounds of the history lengths with weights of their own: 0, 1-4, 5-19, 20-99, more."""
+
+GAPS_MS = (30 * 60_000, 12 * 3_600_000)
+"""Bounds of the time since the reader's last click: within the visit, within the day, longer."""
+
+NUM_WEIGHT_ROWS = 1 + (len(LENGTHS) + 1) + (len(GAPS_MS) + 1)
+"""Weights are a sum: common, by history length, by time since the last click."""

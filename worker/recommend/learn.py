@@ -1,0 +1,151 @@
+"""Count clicks: compiled updates of the shared statistics, in the order of the click log.
+
+A click counts at its own time: one that comes late adds what it would be worth by now, so the
+counts do not depend on the order, up to rounding.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.features import HALF_LIVES_H, NUM_HALF_LIVES
+from worker.recommend.state import NEVER_MS, NO_SLOT, NUM_NEIGHBOURS, CoClicks, Items
+
+WINDOW = 50
+"""Earlier clicks of the reader that a click is counted together with."""
+
+FOLLOWED = 10
+"""Of these, those that the click is said to follow."""
+
+FADING = 0.8
+"""How much less a click follows the one before the one before it."""
+
+_HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
+
+
+@compiled
+def count_click(
+    items: Items, co: CoClicks, item: int, time_ms: int, before: NDArray[np.int64]
+) -> None:
+    """Count a reader's first click on an article.
+
+    before: (≤ WINDOW,) int64, the articles the reader clicked before it, newest first.
+    """
+    last_ms = items.last_ms[item]
+    if last_ms == NEVER_MS:
+        last_ms = time_ms
+    for h in range(NUM_HALF_LIVES):
+        if time_ms >= last_ms:
+            faded = items.counts[item, h] * 2.0 ** (-(time_ms - last_ms) / _HALF_LIVES_MS[h])
+            items.counts[item, h] = faded + 1.0
+        else:
+            items.counts[item, h] += 2.0 ** (-(last_ms - time_ms) / _HALF_LIVES_MS[h])
+    items.last_ms[item] = max(last_ms, time_ms)
+    items.first_ms[item] = min(items.first_ms[item], time_ms)
+    slot = items.slot[item]
+    if slot == NO_SLOT:
+        slot = _take_slot(items, co, item)
+    co.clicks[slot] += 1.0
+    fading = 1.0
+    for position in range(len(before)):
+        other = items.slot[before[position]]
+        if other == NO_SLOT or other == slot:
+            fading *= FADING
+            continue
+        co.together[slot, other] += 1.0
+        co.together[other, slot] += 1.0
+        _rise(co.neighbours, co.together, slot, other)
+        _rise(co.neighbours, co.together, other, slot)
+        if position < FOLLOWED:
+            co.next[other, slot] += fading
+            _rise(co.followers, co.next, other, slot)
+        fading *= FADING
+
+
+@compiled
+def _take_slot(items: Items, co: CoClicks, item: int) -> int:
+    """Give the article a free slot, or that of the article which fewest would miss."""
+    weakest, least = 0, np.inf
+    for slot in range(len(co.item)):
+        held = co.item[slot]
+        if held < 0:
+            weakest = slot
+            break
+        if items.last_ms[held] < least:
+            weakest, least = slot, items.last_ms[held]
+    if co.item[weakest] >= 0:
+        items.slot[co.item[weakest]] = NO_SLOT
+        co.next[weakest, :] = 0.0
+        co.next[:, weakest] = 0.0
+        co.together[weakest, :] = 0.0
+        co.together[:, weakest] = 0.0
+        co.model[weakest, :] = 0.0
+        co.model[:, weakest] = 0.0
+        for slot in range(len(co.item)):
+            _leave(co.neighbours, slot, weakest)
+            _leave(co.followers, slot, weakest)
+            _leave(co.model_neighbours, slot, weakest)
+        co.neighbours[weakest, :] = -1
+        co.followers[weakest, :] = -1
+        co.model_neighbours[weakest, :] = -1
+    co.item[weakest] = item
+    co.clicks[weakest] = 0.0
+    items.slot[item] = weakest
+    return weakest
+
+
+@compiled
+def _rise(table: NDArray[np.int32], weight: NDArray[np.float32], row: int, column: int) -> None:
+    """Keep a row's neighbours the strongest, after the column's weight has grown."""
+    place = NUM_NEIGHBOURS
+    for at in range(NUM_NEIGHBOURS):
+        if table[row, at] == column or table[row, at] < 0:
+            place = at
+            break
+    if place == NUM_NEIGHBOURS:
+        place = NUM_NEIGHBOURS - 1
+        if weight[row, table[row, place]] >= weight[row, column]:
+            return
+    table[row, place] = column
+    while place and weight[row, table[row, place - 1]] < weight[row, column]:
+        table[row, place] = table[row, place - 1]
+        place -= 1
+        table[row, place] = column
+
+
+@compiled
+def _leave(table: NDArray[np.int32], row: int, column: int) -> None:
+    for at in range(NUM_NEIGHBOURS):
+        if table[row, at] == column:
+            for later in range(at, NUM_NEIGHBOURS - 1):
+                table[row, later] = table[row, later + 1]
+            table[row, NUM_NEIGHBOURS - 1] = -1
+            return
+
+
+@compiled
+def count_shown(items: Items, shown: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
+    """Count an impression: the articles shown, (C,), and which of them were clicked."""
+    for at in range(len(shown)):
+        items.shown[shown[at], 0] += 1.0
+        if clicked[at]:
+            items.shown[shown[at], 1] += 1.0
+
+
+@compiled
+def apply_gradient(
+    weights: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    gradient: NDArray[Any],
+    row: int,
+    rate: float,
+    bound: float,
+) -> None:
+    """Move one row of weights up its gradient (AdaGrad, Duchi et al. 2011), within ±bound."""
+    for feature in range(weights.shape[1]):
+        step = gradient[feature]
+        squares[row, feature] += step * step
+        moved = weights[row, feature] + rate * step / np.sqrt(squares[row, feature])
+        weights[row, feature] = min(max(moved, -bound), bound)

@@ -1,0 +1,182 @@
+"""What every reader of a batch is offered: the features of the articles alone, at one moment.
+
+Computed once for a batch, whatever the number of readers: with it comes the order in which the
+blend would put the articles if it knew nothing of the reader but how much and how lately they
+read.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.features import (
+    AGE,
+    CLICK_THROUGH,
+    GAPS_MS,
+    HALF_LIVES_H,
+    LENGTHS,
+    NUM_ARTICLE,
+    NUM_HALF_LIVES,
+    SINCE_LAST,
+    UNCLICKED,
+)
+from worker.recommend.state import NEVER_MS, Items
+
+LISTED = 512
+"""Articles of the common order; a reader who has read them all is ranked against everything."""
+
+PER_TAG = 12
+NEWEST = 32
+NUM_GAPS = len(GAPS_MS) + 1
+NUM_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
+
+_HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
+_FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
+_SOON_MS = 600_000.0
+_LONG_AGO_MS = 3.0e9
+
+
+class Moment(NamedTuple):
+    """N articles seen from one moment.
+
+    Attributes:
+        now_ms: epoch milliseconds.
+        open: (N,) bool, whether an article may be shown at all.
+        features: (N, A) float32, standardised over the open articles.
+        scores: (kinds, N) float32, what they add to the score, by kind of reader.
+        order: (kinds, ≤ LISTED) int32, the best of each kind, best first.
+        by_tag: (G, PER_TAG) int32, the best of each tag, -1 beyond the last.
+        newest: (≤ NEWEST,) int32.
+    """
+
+    now_ms: int
+    open: NDArray[np.bool_]
+    features: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    order: NDArray[np.int32]
+    by_tag: NDArray[np.int32]
+    newest: NDArray[np.int32]
+
+
+def look(
+    items: Items,
+    size: int,
+    may_show: NDArray[np.bool_],
+    published_ms: NDArray[np.int64],
+    tags: NDArray[np.int32],
+    num_tags: int,
+    weights: NDArray[np.float64],
+    now_ms: int,
+) -> Moment:
+    """See the first `size` articles from a moment.
+
+    may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
+    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F).
+    """
+    features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
+    is_open = may_show & (items.first_ms[:size] <= now_ms)
+    _article_features(items, published_ms, is_open, now_ms, features)
+    scores = _kind_weights(weights).astype(np.float32) @ features.T
+    offered = np.flatnonzero(is_open)
+    order = _best_first(scores, offered)
+    by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
+    if num_tags and len(offered):
+        _list_by_tag(order[0], tags, by_tag)
+    since = items.first_ms[offered]
+    count = min(NEWEST, len(offered))
+    newest = offered[np.argpartition(-since, count - 1)[:count]] if count else offered
+    newest = newest[np.argsort(-items.first_ms[newest], kind="stable")]
+    return Moment(now_ms, is_open, features, scores, order, by_tag, newest.astype(np.int32))
+
+
+def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    by_length = weights[1 : 2 + len(LENGTHS), :NUM_ARTICLE]
+    by_gap = weights[2 + len(LENGTHS) :, :NUM_ARTICLE]
+    kinds = weights[0, :NUM_ARTICLE] + by_length[:, None] + by_gap[None, :]
+    return kinds.reshape(NUM_KINDS, NUM_ARTICLE)
+
+
+def _best_first(scores: NDArray[np.float32], offered: NDArray[np.int64]) -> NDArray[np.int32]:
+    count = min(LISTED, len(offered))
+    if not count:
+        return np.empty((len(scores), 0), dtype=np.int32)
+    among = scores[:, offered]
+    if count < len(offered):
+        top = np.argpartition(-among, count - 1, axis=1)[:, :count]
+    else:
+        top = np.broadcast_to(np.arange(count), (len(scores), count))
+    strength = np.take_along_axis(among, top, axis=1)
+    best = np.take_along_axis(top, np.argsort(-strength, axis=1, kind="stable"), axis=1)
+    order: NDArray[np.int32] = offered[best].astype(np.int32)
+    return order
+
+
+@compiled
+def _article_features(
+    items: Items,
+    published_ms: NDArray[np.int64],
+    is_open: NDArray[np.bool_],
+    now_ms: int,
+    out: NDArray[np.float32],
+) -> None:
+    size, num_features = out.shape
+    total = np.zeros(num_features)
+    square = np.zeros(num_features)
+    shown = 0.0
+    clicked = 0.0
+    for item in range(size):
+        shown += items.shown[item, 0]
+        clicked += items.shown[item, 1]
+    rate = (clicked + 1.0) / (shown + 10.0)
+    num_open = 0
+    for item in range(size):
+        if not is_open[item]:
+            continue
+        num_open += 1
+        last_ms = items.last_ms[item]
+        quiet_ms = _LONG_AGO_MS if last_ms == NEVER_MS else max(now_ms - last_ms, 0)
+        for h in range(NUM_HALF_LIVES):
+            count = items.counts[item, h]
+            if count > 0.0:
+                count *= 2.0 ** (-quiet_ms / _HALF_LIVES_MS[h])
+            out[item, h] = np.log(count + _FLOOR)
+        since = published_ms[item]
+        if since < 0:
+            since = items.first_ms[item]
+        if since > 0:
+            out[item, AGE] = np.log(max(now_ms - since, 0) + _SOON_MS)
+        out[item, SINCE_LAST] = np.log(quiet_ms + _SOON_MS / 10.0)
+        out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
+        # Smoothed by ten showings of the average article.
+        through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
+        out[item, CLICK_THROUGH] = np.log(through / rate)
+        for feature in range(num_features):
+            total[feature] += out[item, feature]
+            square[feature] += out[item, feature] ** 2
+    if num_open == 0:
+        return
+    for feature in range(num_features):
+        mean = total[feature] / num_open
+        variance = square[feature] / num_open - mean * mean
+        scale = 1.0 / np.sqrt(variance) if variance > 1e-6 else 0.0
+        for item in range(size):
+            if is_open[item]:
+                out[item, feature] = (out[item, feature] - mean) * scale
+
+
+@compiled
+def _list_by_tag(
+    order: NDArray[np.int32], tags: NDArray[np.int32], by_tag: NDArray[np.int32]
+) -> None:
+    filled = np.zeros(len(by_tag), dtype=np.int32)
+    for at in range(len(order)):
+        item = order[at]
+        for place in range(tags.shape[1]):
+            tag = tags[item, place]
+            if tag < 0:
+                break
+            if filled[tag] < by_tag.shape[1]:
+                by_tag[tag, filled[tag]] = item
+                filled[tag] += 1

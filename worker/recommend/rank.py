@@ -1,0 +1,474 @@
+"""Rank articles for readers: candidates → features → scores → selection, compiled.
+
+Never the whole catalogue per reader. Candidates are the best of the common order, what is clicked
+together with or after the reader's latest clicks, the best of the reader's strongest tags, and
+the newest.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.features import (
+    CONTENT,
+    GAPS_MS,
+    ITEM_MODEL,
+    LENGTHS,
+    LIFT,
+    NEW_SINCE_VISIT,
+    NEXT,
+    NUM_ARTICLE,
+    NUM_FEATURES,
+    PASSED_OVER,
+    READERS_LIKE_YOU,
+    RECENTLY,
+    TAGS,
+    TOGETHER,
+)
+from worker.recommend.learn import FADING, FOLLOWED, WINDOW
+from worker.recommend.moment import NUM_GAPS, Moment
+from worker.recommend.state import CoClicks, Items
+
+FROM_ORDER = 96
+FROM_NEIGHBOURS = 12
+"""Of each of the reader's `FOLLOWED` latest clicks, and of each table."""
+FROM_NEWEST = 16
+OWN_TAGS = 4
+MODEL_WINDOW = 100
+MAX_CANDIDATES = 384
+RECENT_FADING = 0.9
+_BOUNDS = np.asarray(LENGTHS, dtype=np.int64)
+_GAPS = np.asarray(GAPS_MS, dtype=np.int64)
+
+
+class Readers(NamedTuple):
+    """B readers, their C clicks together, each reader's newest first.
+
+    Attributes:
+        starts: (B + 1,) int64; reader b has the clicks `starts[b]:starts[b + 1]`.
+        items: (C,) int64, the articles clicked, each of a reader's once.
+        times_ms: (C,) int64, descending.
+        interests: (B, G + 1) float32, the reader's own interest in each tag; the last column is 0.
+        affinity: (B, G + 1) float32, what readers like this one like; the last column is 0.
+        languages: (B, L + 1) bool, what the reader reads; the last: language not known.
+        tastes: (B, D) float32 of length 1 or 0, the mean of the vectors of the latest clicks.
+        blocked_starts: (B + 1,) int64, as `starts`, of what must not be shown.
+        blocked: (K,) int64 articles.
+    """
+
+    starts: NDArray[np.int64]
+    items: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    interests: NDArray[np.float32]
+    affinity: NDArray[np.float32]
+    languages: NDArray[np.bool_]
+    tastes: NDArray[np.float32]
+    blocked_starts: NDArray[np.int64]
+    blocked: NDArray[np.int64]
+
+
+class Articles(NamedTuple):
+    """What the catalogue knows of N articles.
+
+    Attributes:
+        tags: (N, T) int32, -1 beyond the last.
+        languages: (N,) int16, -1 where not known.
+        vectors: (N, D) float32 of length 1 or 0.
+    """
+
+    tags: NDArray[np.int32]
+    languages: NDArray[np.int16]
+    vectors: NDArray[np.float32]
+
+
+@compiled
+def kind_of(num_clicks: int, gap_ms: int) -> tuple[int, int]:
+    """Return which weights a reader has: by history length and by time since the last click."""
+    length = 0
+    while length < len(_BOUNDS) and num_clicks >= _BOUNDS[length]:
+        length += 1
+    gap = 0
+    while gap < len(_GAPS) and gap_ms >= _GAPS[gap]:
+        gap += 1
+    return length, gap
+
+
+@compiled
+def weights_of(weights: NDArray[np.float64], length: int, gap: int) -> NDArray[np.float64]:
+    """Return the weights of a kind of reader, (F,)."""
+    return weights[0] + weights[1 + length] + weights[2 + len(_BOUNDS) + gap]
+
+
+@compiled
+def _may_see(item: int, reader: int, moment: Moment, articles: Articles, readers: Readers) -> bool:
+    return bool(moment.open[item] and readers.languages[reader, articles.languages[item]])
+
+
+@compiled
+def find_candidates(
+    reader: int,
+    kind: int,
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    stamps: NDArray[np.int64],
+    stamp: int,
+    out: NDArray[np.int64],
+) -> int:
+    """Write a reader's candidates to `out`, each once; return how many.
+
+    stamps: (N,) int64, scratch; `stamp`: a number of its own for this reader.
+    """
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    for click in range(start, end):
+        stamps[readers.items[click]] = stamp
+    for at in range(readers.blocked_starts[reader], readers.blocked_starts[reader + 1]):
+        stamps[readers.blocked[at]] = stamp
+    count = 0
+    for at in range(moment.order.shape[1]):
+        item = moment.order[kind, at]
+        if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+            stamps[item] = stamp
+            out[count] = item
+            count += 1
+            if count == FROM_ORDER:
+                break
+    limit = len(out)
+    for click in range(start, min(end, start + FOLLOWED)):
+        slot = items.slot[readers.items[click]]
+        if slot < 0:
+            continue
+        for table in (co.neighbours, co.followers, co.model_neighbours):
+            for at in range(FROM_NEIGHBOURS):
+                other = table[slot, at]
+                if other < 0 or count == limit:
+                    break
+                item = co.item[other]
+                if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+                    stamps[item] = stamp
+                    out[count] = item
+                    count += 1
+    for tag in _strongest(readers.interests[reader]):
+        if tag < 0 or tag >= len(moment.by_tag):
+            continue
+        for at in range(moment.by_tag.shape[1]):
+            item = moment.by_tag[tag, at]
+            if item < 0 or count == limit:
+                break
+            if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+                stamps[item] = stamp
+                out[count] = item
+                count += 1
+    taken = 0
+    for at in range(len(moment.newest)):
+        if taken == FROM_NEWEST or count == limit:
+            break
+        item = moment.newest[at]
+        if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+            stamps[item] = stamp
+            out[count] = item
+            count += 1
+            taken += 1
+    if count < FROM_ORDER // 4:
+        # Few are left of what is listed: everything there is.
+        for item in range(len(moment.open)):
+            if count == limit:
+                break
+            if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+                stamps[item] = stamp
+                out[count] = item
+                count += 1
+    return count
+
+
+@compiled
+def _strongest(interests: NDArray[np.float32]) -> NDArray[np.int64]:
+    top = np.full(OWN_TAGS, -1, dtype=np.int64)
+    for tag in range(len(interests) - 1):
+        value = interests[tag]
+        if value <= 0.0 or (top[-1] >= 0 and value <= interests[top[-1]]):
+            continue
+        place = OWN_TAGS - 1
+        while place and (top[place - 1] < 0 or interests[top[place - 1]] < value):
+            top[place] = top[place - 1]
+            place -= 1
+        top[place] = tag
+    return top
+
+
+@compiled
+def fill_features(
+    reader: int,
+    candidates: NDArray[np.int64],
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the features of C candidates, (C, F), those of the reader standardised over them."""
+    num = len(candidates)
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    slots = np.empty(num, dtype=np.int64)
+    out[:num, NUM_ARTICLE:] = 0.0
+    visit_ms = readers.times_ms[start] if end > start else np.int64(-1)
+    for c in range(num):
+        item = candidates[c]
+        slots[c] = items.slot[item]
+        for feature in range(NUM_ARTICLE):
+            out[c, feature] = moment.features[item, feature]
+        since = items.first_ms[item]
+        low, high = start, end
+        while low < high:  # clicks later than the article: the first `low - start`
+            middle = (low + high) // 2
+            if readers.times_ms[middle] > since:
+                low = middle + 1
+            else:
+                high = middle
+        out[c, PASSED_OVER] = np.log(1.0 + (low - start))
+        out[c, NEW_SINCE_VISIT] = 1.0 if since > visit_ms else 0.0
+        num_tags = 0
+        own = np.float32(0.0)
+        like = np.float32(0.0)
+        for place in range(articles.tags.shape[1]):
+            tag = articles.tags[item, place]
+            if tag < 0:
+                break
+            num_tags += 1
+            own += readers.interests[reader, tag]
+            like += readers.affinity[reader, tag]
+        if num_tags:
+            # An article gains little by having many tags.
+            share = np.float32(1.0 / np.sqrt(num_tags))
+            out[c, TAGS] = own * share
+            out[c, READERS_LIKE_YOU] = like * share
+        taste = np.float32(0.0)
+        for axis in range(articles.vectors.shape[1]):
+            taste += readers.tastes[reader, axis] * articles.vectors[item, axis]
+        out[c, CONTENT] = taste
+    _fill_co_clicks(reader, slots, items, co, readers, out)
+    for feature in range(NUM_ARTICLE, NUM_FEATURES):
+        total = 0.0
+        square = 0.0
+        for c in range(num):
+            total += out[c, feature]
+            square += out[c, feature] * out[c, feature]
+        mean = total / max(num, 1)
+        variance = square / max(num, 1) - mean * mean
+        scale = 1.0 / np.sqrt(variance) if variance > 1e-9 else 0.0
+        for c in range(num):
+            out[c, feature] = np.float32((out[c, feature] - mean) * scale)
+
+
+@compiled
+def _fill_co_clicks(
+    reader: int,
+    slots: NDArray[np.int64],
+    items: Items,
+    co: CoClicks,
+    readers: Readers,
+    out: NDArray[np.float32],
+) -> None:
+    num = len(slots)
+    weight = np.empty(num, dtype=np.float32)
+    for c in range(num):
+        if slots[c] >= 0:
+            weight[c] = 1.0 / np.sqrt(co.clicks[slots[c]] + 3.0)
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    following = np.float32(1.0)
+    recent = np.float32(1.0)
+    for click in range(start, min(end, start + MODEL_WINDOW)):
+        position = click - start
+        slot = items.slot[readers.items[click]]
+        if slot >= 0:
+            near = np.float32(1.0 / np.sqrt(co.clicks[slot] + 3.0))
+            for c in range(num):
+                other = slots[c]
+                if other < 0:
+                    continue
+                out[c, ITEM_MODEL] += co.model[slot, other]
+                if position < WINDOW:
+                    both = co.together[slot, other] * near
+                    out[c, TOGETHER] += both * weight[c]
+                    out[c, LIFT] += both * near * weight[c] * weight[c]
+                    if position < FOLLOWED:
+                        out[c, RECENTLY] += recent * both * weight[c]
+                        out[c, NEXT] += following * co.next[slot, other] * near * weight[c]
+        following *= np.float32(FADING)
+        recent *= np.float32(RECENT_FADING)
+    # Square roots, because counts of co-clicks have long tails.
+    for c in range(num):
+        out[c, TOGETHER] = np.sqrt(out[c, TOGETHER])
+        out[c, LIFT] = np.sqrt(out[c, LIFT])
+        out[c, RECENTLY] = np.sqrt(out[c, RECENTLY])
+        out[c, NEXT] = np.sqrt(out[c, NEXT])
+
+
+@compiled
+def rank_readers(
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    weights: NDArray[np.float64],
+    best: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    features: NDArray[np.float32],
+) -> None:
+    """Write each reader's best articles, best first.
+
+    best: (B, M) int64, -1 where there is no more. scores: (B, M) float32. features: (B, M, F)
+    float32, each weighted: what of the score comes from it.
+    """
+    num_readers, wanted = best.shape
+    stamps = np.zeros(len(moment.open), dtype=np.int64)
+    candidates = np.empty(MAX_CANDIDATES, dtype=np.int64)
+    table = np.empty((MAX_CANDIDATES, NUM_FEATURES), dtype=np.float32)
+    score = np.empty(MAX_CANDIDATES, dtype=np.float64)
+    for reader in range(num_readers):
+        start, end = readers.starts[reader], readers.starts[reader + 1]
+        gap_ms = moment.now_ms - readers.times_ms[start] if end > start else 1 << 60
+        length, gap = kind_of(end - start, gap_ms)
+        weight = weights_of(weights, length, gap)
+        num = find_candidates(
+            reader,
+            length * NUM_GAPS + gap,
+            moment,
+            items,
+            co,
+            articles,
+            readers,
+            stamps,
+            reader + 1,
+            candidates,
+        )
+        fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
+        for c in range(num):
+            value = 0.0
+            for feature in range(NUM_FEATURES):
+                value += weight[feature] * table[c, feature]
+            score[c] = value
+        for place in range(wanted):
+            best[reader, place] = -1
+            top = -1
+            for c in range(num):
+                if top < 0 or score[c] > score[top]:
+                    top = c
+            if top < 0 or score[top] == -np.inf:
+                continue
+            best[reader, place] = candidates[top]
+            scores[reader, place] = score[top]
+            for feature in range(NUM_FEATURES):
+                features[reader, place, feature] = weight[feature] * table[top, feature]
+            score[top] = -np.inf
+
+
+@compiled
+def score_candidates(
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    weights: NDArray[np.float64],
+    candidates: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    table: NDArray[np.float32],
+) -> None:
+    """Score given candidates, (C,), for the first reader; write scores and features (C, F)."""
+    end = readers.starts[1]
+    gap_ms = moment.now_ms - readers.times_ms[0] if end else 1 << 60
+    length, gap = kind_of(end, gap_ms)
+    weight = weights_of(weights, length, gap)
+    fill_features(0, candidates, moment, items, co, articles, readers, table)
+    for c in range(len(candidates)):
+        value = 0.0
+        for feature in range(NUM_FEATURES):
+            value += weight[feature] * table[c, feature]
+        scores[c] = value
+
+
+@compiled
+def gradient_of(
+    reader: int,
+    clicked: int,
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    weights: NDArray[np.float64],
+    stamps: NDArray[np.int64],
+    stamp: int,
+    out: NDArray[np.float64],
+) -> tuple[int, int]:
+    """Write the gradient of the log-probability of the click, (F,), and return the reader's kind.
+
+    The click is a choice among the reader's candidates: a softmax of the scores. 0 where the
+    article was not on offer.
+    """
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    gap_ms = moment.now_ms - readers.times_ms[start] if end > start else 1 << 60
+    length, gap = kind_of(end - start, gap_ms)
+    out[:] = 0.0
+    candidates = np.empty(MAX_CANDIDATES + 1, dtype=np.int64)
+    num = find_candidates(
+        reader,
+        length * NUM_GAPS + gap,
+        moment,
+        items,
+        co,
+        articles,
+        readers,
+        stamps,
+        stamp,
+        candidates[:MAX_CANDIDATES],
+    )
+    if num < 2 or not moment.open[clicked]:
+        return length, gap
+    at = -1
+    for c in range(num):
+        if candidates[c] == clicked:
+            at = c
+    if at < 0:
+        if stamps[clicked] == stamp:  # clicked before, or blocked
+            return length, gap
+        at = num
+        candidates[num] = clicked
+        num += 1
+    table = np.empty((num, NUM_FEATURES), dtype=np.float32)
+    fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
+    weight = weights_of(weights, length, gap)
+    choice_gradient(table, weight, at, out)
+    return length, gap
+
+
+@compiled
+def choice_gradient(
+    table: NDArray[np.float32], weight: NDArray[np.float64], at: int, out: NDArray[np.float64]
+) -> None:
+    """Write the gradient of log softmax(table · weight)[at] by the weight, (F,)."""
+    num = len(table)
+    score = np.empty(num)
+    top = -np.inf
+    for c in range(num):
+        value = 0.0
+        for feature in range(NUM_FEATURES):
+            value += weight[feature] * table[c, feature]
+        score[c] = value
+        top = max(top, value)
+    total = 0.0
+    for c in range(num):
+        score[c] = np.exp(score[c] - top)
+        total += score[c]
+    for feature in range(NUM_FEATURES):
+        expected = 0.0
+        for c in range(num):
+            expected += score[c] * table[c, feature]
+        out[feature] = table[at, feature] - expected / total

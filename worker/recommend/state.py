@@ -1,0 +1,99 @@
+"""The statistics that all readers share, as arrays; every worker holds the same.
+
+Bounded: at most `MAX_ITEMS` articles are counted, and of these the `slots` most active have
+co-click counts with each other.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.recommend.features import NUM_FEATURES, NUM_HALF_LIVES, NUM_WEIGHT_ROWS
+
+NO_SLOT = -1
+NUM_NEIGHBOURS = 24
+NOT_YET_MS = np.iinfo(np.int64).max
+"""Stands for an article that has neither been published nor clicked."""
+NEVER_MS = -1
+
+
+class Items(NamedTuple):
+    """Counts by article, capacity N.
+
+    Attributes:
+        first_ms: (N,) int64, since when the article is known, `NOT_YET_MS` before.
+        last_ms: (N,) int64, its last click, `NEVER_MS` before the first.
+        counts: (N, half-lives) float32, clicks faded to `last_ms`.
+        shown: (N, 2) float32, how often shown in impressions, and clicked there.
+        slot: (N,) int32, place in the co-click tables.
+    """
+
+    first_ms: NDArray[np.int64]
+    last_ms: NDArray[np.int64]
+    counts: NDArray[np.float32]
+    shown: NDArray[np.float32]
+    slot: NDArray[np.int32]
+
+
+class CoClicks(NamedTuple):
+    """Who clicked one also clicked the other, S slots.
+
+    Attributes:
+        item: (S,) int32, the article in each slot, -1 where free.
+        clicks: (S,) float32, counted clicks of the slot's article.
+        next: (S, S) float32; [a, b] counts clicks on b after a, less the further apart.
+        together: (S, S) float32, symmetric: both within one reader's window.
+        neighbours: (S, K) int32, for each slot those with the largest `together`, -1 beyond.
+        followers: (S, K) int32, the same by `next`.
+        model: (S, S) float32; [a, b] what a click on a says for b; see `item_model`.
+        model_neighbours: (S, K) int32.
+    """
+
+    item: NDArray[np.int32]
+    clicks: NDArray[np.float32]
+    next: NDArray[np.float32]
+    together: NDArray[np.float32]
+    neighbours: NDArray[np.int32]
+    followers: NDArray[np.int32]
+    model: NDArray[np.float32]
+    model_neighbours: NDArray[np.int32]
+
+
+class BlendState(NamedTuple):
+    """Weights, (rows, features) float64 each, and their sums of squared gradients."""
+
+    weights: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def empty_items(capacity: int) -> Items:
+    """Return counts of nothing."""
+    return Items(
+        np.full(capacity, NOT_YET_MS, dtype=np.int64),
+        np.full(capacity, NEVER_MS, dtype=np.int64),
+        np.zeros((capacity, NUM_HALF_LIVES), dtype=np.float32),
+        np.zeros((capacity, 2), dtype=np.float32),
+        np.full(capacity, NO_SLOT, dtype=np.int32),
+    )
+
+
+def empty_co_clicks(slots: int) -> CoClicks:
+    """Return tables of nothing."""
+    none = np.full((slots, NUM_NEIGHBOURS), -1, dtype=np.int32)
+    return CoClicks(
+        np.full(slots, -1, dtype=np.int32),
+        np.zeros(slots, dtype=np.float32),
+        np.zeros((slots, slots), dtype=np.float32),
+        np.zeros((slots, slots), dtype=np.float32),
+        none,
+        none.copy(),
+        np.zeros((slots, slots), dtype=np.float32),
+        none.copy(),
+    )
+
+
+def empty_blend() -> BlendState:
+    """Return weights that know nothing yet."""
+    shape = (NUM_WEIGHT_ROWS, NUM_FEATURES)
+    return BlendState(np.zeros(shape), np.full(shape, 10.0))
