@@ -17,7 +17,15 @@ import msgspec
 
 from schemas.errors import InvalidMessageError
 from schemas.metarank import decode_metarank
-from schemas.records import MAX_ID_BYTES, MAX_MESSAGE_BYTES, Article, Click, Erasure, ReaderLabel
+from schemas.records import (
+    MAX_ID_BYTES,
+    MAX_MESSAGE_BYTES,
+    Article,
+    Click,
+    Erasure,
+    ReaderLabel,
+    Visit,
+)
 from schemas.timestamps import MAX_RFC3339_MS, to_ms
 
 MAX_AHEAD_MS = 24 * 3600 * 1000
@@ -30,6 +38,7 @@ MAX_TAG_CHARACTERS = 128
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
 _erasure_decoder = msgspec.json.Decoder(Erasure)
+_visit_decoder = msgspec.json.Decoder(Visit)
 _label_decoder = msgspec.json.Decoder(ReaderLabel)
 
 
@@ -81,6 +90,22 @@ def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     check_timestamp(to_ms(erasure.requested_at), now_ms)
     check_id(erasure.user_id)
     return erasure
+
+
+def decode_visit(raw: bytes | None, now_ms: int) -> Visit:
+    """Decode a message of the visits topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    raw = check_size(raw)
+    try:
+        visit = _visit_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, error) from error
+    check_timestamp(to_ms(visit.timestamp), now_ms)
+    check_id(visit.user_id)
+    return visit
 
 
 def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:

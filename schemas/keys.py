@@ -12,6 +12,15 @@ CATALOGUE_INDEX = "{catalogue}:index"
 CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
 
+CLICK_LOG = "{statistics}:log"
+"""Stream: counted clicks, in the order in which every worker counts them."""
+
+CHECKPOINT = "{statistics}:checkpoint"
+"""Statistics up to a position of the click log."""
+
+CHECKPOINT_LOCK = "{statistics}:lock"
+"""Held by the worker that writes the checkpoint."""
+
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 

@@ -52,6 +52,17 @@ class Click(msgspec.Struct, frozen=True, kw_only=True):
     consent: bool = True
 
 
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader opens the front page; the `visits` topic (key: user_id).
+
+    Answered by a new `Recommendation`, made with what everybody has clicked up to now: for a
+    reader who has not clicked for a while, and for one who has never clicked.
+    """
+
+    user_id: Id
+    timestamp: Timestamp
+
+
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Age in years: the mean and standard deviation of a normal distribution."""
 
@@ -200,6 +211,7 @@ MAX_MESSAGE_BYTES = 1_000_000
 WIRE_RECORDS = (
     Article,
     Click,
+    Visit,
     Profile,
     Recommendation,
     Erasure,

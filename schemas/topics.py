@@ -8,6 +8,7 @@ ERASURES = "erasures"
 PROFILES = "profiles"
 READER_LABELS = "reader-labels"
 RECOMMENDATIONS = "recommendations"
+VISITS = "visits"
 DEAD_LETTERS = "dead-letters"
 
 
@@ -20,6 +21,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     profiles: str = PROFILES
     reader_labels: str = READER_LABELS
     recommendations: str = RECOMMENDATIONS
+    visits: str = VISITS
     dead_letters: str = DEAD_LETTERS
 
     def all(self) -> tuple[str, ...]:

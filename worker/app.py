@@ -1,8 +1,8 @@
 """The composition root: settings in, a Faust app out. Nothing is connected before it starts.
 
 articles ─┐
-          ├─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
-clicks ───┘
+clicks ───┼─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
+visits ───┘
 """
 
 import asyncio
@@ -21,13 +21,16 @@ from schemas.errors import SettingsError, WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.articles import Articles
 from worker.catalogue import Catalogue
+from worker.click_log import ClickLog
 from worker.emitter import Emitter
 from worker.front_pages import FrontPages
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.model import Model
 from worker.pipeline import Pipeline
-from worker.ranking import Weights
 from worker.reader_store import ReaderStore
+from worker.recommend.options import read_options
+from worker.recommend.recommender import Recommender
+from worker.recommend.statistics import Statistics
 from worker.redis_client import Client, connect
 from worker.settings import PREFIX, Settings
 from worker.transport import CODEC, Chunk, Consumer
@@ -104,6 +107,8 @@ def build_app(settings: Settings, model: Model) -> App:
     redis = connect(settings)
     version = model.manifest.model_version
     catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    options = read_options(settings.recommend_file, settings.market)
+    statistics = Statistics(settings.co_click_slots, options.blend)
     app = _faust_app(settings)
     pipeline = Pipeline(
         topics=settings.topics,
@@ -111,17 +116,12 @@ def build_app(settings: Settings, model: Model) -> App:
         catalogue=catalogue,
         front_pages=FrontPages(
             model,
-            catalogue,
-            Weights(
-                settings.weight_tags,
-                settings.weight_affinity,
-                settings.weight_fresh,
-                settings.fresh_half_life_h,
-            ),
+            Recommender(catalogue, statistics, options),
             settings.num_recommendations,
             settings.tag_half_life_days,
         ),
         readers=ReaderStore(redis, settings.ttl_ms, version),
+        click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms),
         emitter=Emitter(librdkafka_config(settings)),
         history_size=settings.history_size,
         articles_pending=lambda: _consumer(app).has_unstored(settings.topic_articles),
@@ -130,7 +130,9 @@ def build_app(settings: Settings, model: Model) -> App:
     app.redis = redis
     app.on_before_shutdown.connect(app.drain)
     # One agent per topic: articles are encoded while clicks go on.
-    for topic in dict.fromkeys((settings.topic_articles, settings.topic_clicks)):
+    for topic in dict.fromkeys(
+        (settings.topic_articles, settings.topic_clicks, settings.topic_visits)
+    ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)
         app.agent(channel, name=topic)(_processor(app, pipeline))
     return app

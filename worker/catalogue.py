@@ -117,13 +117,17 @@ class Catalogue:
         at[at == self._num_sorted] = 0
         return np.where(self._sorted_refs[at] == refs, self._sorted_rows[at], -1)
 
-    def _sort_refs(self) -> None:
-        # A new article is rare beside clicks: sort when one came, then every lookup is a search.
+    def refs(self) -> NDArray[np.int64]:
+        """Return the reference of each row as a number, (M,)."""
         refs = np.frombuffer(b"".join(self._row_of_ref), dtype=np.uint8).reshape(-1, 6)
         wide = np.zeros((len(refs), 8), dtype=np.uint8)
         wide[:, 2:] = refs
-        numbers = wide.view(">i8")[:, 0].astype(np.int64)
-        rows = np.fromiter(self._row_of_ref.values(), dtype=np.int64, count=len(refs))
+        return wide.view(">i8")[:, 0].astype(np.int64)
+
+    def _sort_refs(self) -> None:
+        # A new article is rare beside clicks: sort when one came, then every lookup is a search.
+        numbers = self.refs()
+        rows = np.arange(len(numbers))
         order = np.argsort(numbers)
         self._sorted_refs, self._sorted_rows = numbers[order], rows[order]
         self._num_sorted = len(rows)

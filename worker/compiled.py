@@ -42,7 +42,7 @@ def _keep_apart() -> None:
     except OSError:
         writable = False
     if writable:
-        numba.config.CACHE_DIR = str(caches / f"compiled-{digest.hexdigest()}")
+        vars(numba.config)["CACHE_DIR"] = str(caches / f"compiled-{digest.hexdigest()}")
 
 
 _keep_apart()

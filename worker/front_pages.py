@@ -1,34 +1,35 @@
-"""The pure heart of the worker: histories in, profiles and front pages out.
+"""The pure heart of the worker: histories in, profiles, front pages and lessons out.
 
-No Kafka, no Redis, no clock: the same histories, catalogue and model give the same result.
+No Kafka, no Redis, no clock: the same histories, catalogue, statistics and model give the same
+result.
 """
 
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
 from schemas.records import Profile, Recommendation
 from worker import messages
 from worker.affinity import AffinityTable
-from worker.catalogue import Catalogue
 from worker.model import Estimates, Model
-from worker.ranking import Ranked, Shortlists, Weights, rank, shortlist
-from worker.reading import (
-    MS_PER_HOUR,
-    Reading,
-    languages_read,
-    read,
-    tag_interests,
-    unknown_refs,
-)
+from worker.reading import Reading, read, tag_interests, unknown_refs
+from worker.recommend.click_log import pack_clicks
+from worker.recommend.learn import WINDOW
+from worker.recommend.recommender import Lesson, Ranked, Recommender, Tastes
+from worker.recommend.segments import membership
 
 READERS_PER_RUN = 128
 """Bounds memory: 128 readers of 64 clicks gather 4 MB of article vectors at a time."""
 
 CELLS_PER_RUN = 4_000_000
-"""Bounds the (readers × tags) and (readers × articles) tables of one run."""
+"""Bounds the (readers × tags) tables of one run."""
+
+_NO_HISTORY = bytes(HEADER_BYTES)
 
 
 class FrontPage(NamedTuple):
@@ -40,53 +41,126 @@ class FrontPage(NamedTuple):
     """References of clicked articles that are not known yet and would change the profile."""
 
 
+class Seen(NamedTuple):
+    """A batch of readers as the model sees them."""
+
+    reading: Reading
+    estimates: Estimates
+    tastes: Tastes
+
+
 class FrontPages:
     """Infer profiles and rank articles for batches of readers."""
 
     def __init__(
         self,
         model: Model,
-        catalogue: Catalogue,
-        weights: Weights,
+        recommender: Recommender,
         num_recommendations: int,
         tag_half_life_days: float,
     ) -> None:
         self._model = model
-        self._catalogue = catalogue
-        self._weights = weights
+        self._recommender = recommender
+        self._catalogue = recommender.catalogue
         self._num_recommendations = num_recommendations
         self._tag_half_life_days = tag_half_life_days
         self._affinity = AffinityTable(model.affinity) if model.affinity else None
-        self._shortlists: tuple[int, int, Shortlists] | None = None
 
     def make(
-        self, user_ids: Sequence[str], histories: Sequence[bytes], news_ms: int, now: datetime
+        self,
+        user_ids: Sequence[str],
+        histories: Sequence[bytes],
+        news_ms: int,
+        now: datetime,
+        visits_ms: Sequence[int] | None = None,
     ) -> Iterator[FrontPage]:
-        """Yield each reader's front page; histories must not be empty.
+        """Yield each reader's front page; a reader without a click has a history of `b""`.
 
         news_ms: the moment the news are seen from, epoch milliseconds: nothing published after
-        it is recommended, and freshness counts back from it.
+        it is recommended, and counts of clicks fade up to it. visits_ms: when the readers came,
+        if it is not a click that the pages follow from.
         """
-        cells = max(len(self._catalogue), len(self._catalogue.tag_names), 1)
-        step = min(READERS_PER_RUN, max(1, CELLS_PER_RUN // cells))
-        for start in range(0, len(user_ids), step):
-            part = slice(start, start + step)
-            yield from self._make(list(user_ids[part]), list(histories[part]), news_ms, now)
+        for part in self._runs(len(user_ids)):
+            visits = None if visits_ms is None else visits_ms[part]
+            yield from self._make(list(user_ids[part]), list(histories[part]), news_ms, now, visits)
 
     def _make(
-        self, user_ids: list[str], histories: list[bytes], news_ms: int, now: datetime
+        self,
+        user_ids: list[str],
+        histories: list[bytes],
+        news_ms: int,
+        now: datetime,
+        visits_ms: Sequence[int] | None,
     ) -> Iterator[FrontPage]:
         catalogue, manifest = self._catalogue, self._model.manifest
-        reading = read(histories, catalogue, manifest.max_clicks)
-        estimates = self._infer(reading)
-        interests = tag_interests(reading, catalogue, self._tag_half_life_days)
-        ranked = self._rank(reading, estimates, interests, news_ms)
-        profiles = messages.profiles(
-            user_ids, reading, estimates, interests, catalogue, manifest, now
+        histories = [packed or _NO_HISTORY for packed in histories]
+        seen = self.see(histories)
+        ids = [messages.recommendation_id(packed, manifest.model_version) for packed in histories]
+        if visits_ms is not None:
+            ids = [f"{each}-{visit_ms}" for each, visit_ms in zip(ids, visits_ms, strict=True)]
+        seeds = [
+            zlib.crc32(f"{user_id} {each}".encode())
+            for user_id, each in zip(user_ids, ids, strict=True)
+        ]
+        ranked = self._recommender.rank(
+            seen.reading,
+            seen.tastes,
+            news_ms,
+            self._num_recommendations,
+            np.array(seeds, dtype=np.int64),
         )
-        pages = messages.recommendations(user_ids, histories, ranked, catalogue, manifest, now)
-        missing = unknown_refs(reading, histories)
+        profiles = messages.profiles(
+            user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now
+        )
+        pages = messages.recommendations(
+            user_ids, ids, ranked, seen.tastes.interests, catalogue, manifest, now
+        )
+        missing = unknown_refs(seen.reading, histories)
         yield from map(FrontPage, profiles, pages, missing)
+
+    def rank(self, histories: Sequence[bytes], news_ms: int) -> Ranked:
+        """Return the pages alone, without exploration: what `evaluate-stream` measures."""
+        seen = self.see([packed or _NO_HISTORY for packed in histories])
+        return self._recommender.rank(
+            seen.reading, seen.tastes, news_ms, self._num_recommendations, None
+        )
+
+    def count(
+        self, histories: Sequence[bytes], counted: Sequence[Sequence[int]], news_ms: int
+    ) -> list[bytes]:
+        """Return what the click log is told of each reader, `b""` where nothing counts.
+
+        counted: positions, in the merged history, of the new clicks that count. The blend learns
+        from the newest of them, seen with what the reader had read before it.
+        """
+        told = [b""] * len(histories)
+        readers = [i for i, positions in enumerate(counted) if positions]
+        for part in self._runs(len(readers)):
+            group = readers[part]
+            newest = [min(counted[i]) for i in group]
+            before = [
+                bytes(HEADER_BYTES) + histories[i][HEADER_BYTES + (at + 1) * ENTRY_BYTES :]
+                for i, at in zip(group, newest, strict=True)
+            ]
+            seen = self.see(before)
+            clicked = self._clicked_rows([histories[i] for i in group], newest)
+            lessons = self._recommender.lessons(seen.reading, seen.tastes, news_ms, clicked)
+            assert seen.tastes.membership is not None
+            for i, lesson, member in zip(group, lessons, seen.tastes.membership, strict=True):
+                told[i] = pack_counted(histories[i], counted[i], lesson, member)
+        return told
+
+    def see(self, histories: list[bytes]) -> Seen:
+        """Infer the readers of a batch; histories with their header, none of them `b""`."""
+        reading = read(histories, self._catalogue, self._model.manifest.max_clicks)
+        estimates = self._infer(reading)
+        interests = tag_interests(reading, self._catalogue, self._tag_half_life_days)
+        affinity = (
+            np.zeros_like(interests)
+            if self._affinity is None
+            else self._affinity.of(estimates, self._catalogue)
+        )
+        return Seen(reading, estimates, Tastes(interests, affinity, membership(estimates)))
 
     def _infer(self, reading: Reading) -> Estimates:
         rows = reading.window_rows()  # (R, N)
@@ -96,40 +170,32 @@ class FrontPages:
             vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
         )
 
-    def _rank(
-        self,
-        reading: Reading,
-        estimates: Estimates,
-        interests: np.ndarray[tuple[int, int], np.dtype[np.float32]],
-        news_ms: int,
-    ) -> Ranked:
-        catalogue = self._catalogue
-        if self._affinity is None:
-            affinity = np.zeros_like(interests)
-        else:
-            affinity = self._affinity.of(estimates, catalogue)
-        # The strongest interest counts 1, whether the reader has two interests or twenty.
-        strongest = interests.max(axis=1, initial=0.0, keepdims=True)
-        scale = np.where(strongest > 0, strongest, 1.0)
-        reader_of = np.repeat(np.arange(len(reading.present)), reading.num_clicks)
-        known = reading.rows >= 0
-        return rank(
-            catalogue,
-            self._current_shortlists(news_ms),
-            (interests / scale).astype(np.float32),
-            affinity,
-            (reader_of[known], reading.rows[known]),
-            languages_read(reading, catalogue),
-            self._weights,
-            self._num_recommendations,
+    def _clicked_rows(self, histories: list[bytes], positions: list[int]) -> NDArray[np.int64]:
+        refs = np.array(
+            [
+                int.from_bytes(packed[end - REF_BYTES : end], "big")
+                for packed, end in (
+                    (packed, HEADER_BYTES + (at + 1) * ENTRY_BYTES)
+                    for packed, at in zip(histories, positions, strict=True)
+                )
+            ],
+            dtype=np.int64,
         )
+        return self._catalogue.find(refs)
 
-    def _current_shortlists(self, news_ms: int) -> Shortlists:
-        # Freshness is only as fine as its half-life: a hundredth of it is soon enough.
-        step_ms = self._weights.fresh_half_life_h * MS_PER_HOUR / 100
-        kept = self._shortlists
-        if kept and kept[0] == self._catalogue.num_changes and abs(news_ms - kept[1]) < step_ms:
-            return kept[2]
-        fresh = shortlist(self._catalogue, news_ms, self._weights.fresh_half_life_h)
-        self._shortlists = (self._catalogue.num_changes, news_ms, fresh)
-        return fresh
+    def _runs(self, num_readers: int) -> Iterator[slice]:
+        cells = max(len(self._catalogue.tag_names), 1)
+        step = min(READERS_PER_RUN, max(1, CELLS_PER_RUN // cells))
+        for start in range(0, num_readers, step):
+            yield slice(start, start + step)
+
+
+def pack_counted(
+    history: bytes, counted: Sequence[int], lesson: Lesson, member: NDArray[np.float32]
+) -> bytes:
+    """Pack the counted clicks of one reader with the clicks before them that count with them."""
+    end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
+    gradient = lesson.gradient if lesson.gradient.any() else None
+    return pack_clicks(
+        history[HEADER_BYTES:end], counted, member, gradient, lesson.length, lesson.gap
+    )

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from schemas.decode import decode_article, decode_click
+from schemas.decode import decode_article, decode_click, decode_visit
 from schemas.errors import InvalidMessageError
 from schemas.history import article_ref, pack_entry
-from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter
+from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Visit
 from schemas.timestamps import to_ms
+from schemas.topics import Topics
 
-Decoder = Callable[[bytes | None, int], Click | Article | None]
+ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
+Decoder = Callable[[bytes | None, int], Click | Article | Visit | None]
 
 
 class BadMessage(NamedTuple):
@@ -27,8 +29,10 @@ class Intake(NamedTuple):
     """The latest message of each article."""
     clicks: dict[str, list[bytes]]
     """Packed history entries by reader."""
+    visits: dict[str, int]
+    """The latest visit of each reader, epoch milliseconds."""
     newest_ms: int
-    """The latest click, 0 without any."""
+    """The latest click or visit, 0 without any."""
     bad: list[BadMessage]
     num_skipped: int
     """Messages that are neither used nor bad: without consent, or of another kind."""
@@ -41,6 +45,7 @@ def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake
     bad: list[BadMessage] = []
     refs: dict[str, bytes] = {}
     newest_ms = 0
+    visits: dict[str, int] = {}
     num_skipped = 0
     for record in records:
         try:
@@ -61,14 +66,23 @@ def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Article):
             articles[message.article_id] = message
+        elif isinstance(message, Visit):
+            timestamp_ms = to_ms(message.timestamp)
+            visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
+            newest_ms = max(newest_ms, timestamp_ms)
         else:
             num_skipped += 1
-    return Intake(articles, clicks, newest_ms, bad, num_skipped)
+    return Intake(articles, clicks, visits, newest_ms, bad, num_skipped)
 
 
-def decoder_of(topic: str, articles_topic: str) -> Decoder:
+def decoder_of(topic: str, topics: Topics) -> Decoder:
     """Return the decoder that tries first what the topic is for."""
-    return decode_article if topic == articles_topic else decode_click
+    return decode_visit if topic == topics.visits else content_decoder_of(topic, topics)
+
+
+def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:
+    """Return the decoder of a topic of articles, clicks or both."""
+    return decode_article if topic == topics.articles else decode_click
 
 
 def _bad(record: Any, reason: str) -> BadMessage:

@@ -19,14 +19,16 @@ from schemas.records import (
 from schemas.timestamps import from_ms
 from worker.catalogue import Catalogue
 from worker.model import Estimates
-from worker.ranking import Ranked
 from worker.reading import Reading
+from worker.recommend.features import SOURCES
+from worker.recommend.recommender import Ranked
 
 PROFILE_TAGS = 10
 """Tag interests listed in a profile."""
 
-READERS_LIKE_YOU = "readers-like-you"
-FRESH = "fresh"
+TAGS = "tags"
+CO_CLICKED = "co-clicked"
+EXPLORED = "explored"
 
 
 def profiles(
@@ -82,29 +84,31 @@ def _top_tags(
 
 def recommendations(
     user_ids: list[str],
-    histories: list[bytes],
+    recommendation_ids: list[str],
     ranked: Ranked,
+    interests: np.ndarray[tuple[int, int], np.dtype[np.float32]],
     catalogue: Catalogue,
     manifest: Manifest,
     now: datetime,
 ) -> list[Recommendation]:
     """Build the readers' front pages, each item with its reasons, strongest first."""
-    # Rounded and turned into Python numbers for the whole batch: per item it is half of the cost.
+    # Turned into Python numbers for the whole batch: item by item it is half of the cost.
     rows = ranked.rows.tolist()
-    from_tags = ranked.from_tags.astype(np.float64).round(4).tolist()
-    from_affinity = ranked.from_affinity.astype(np.float64).round(4).tolist()
-    from_freshness = ranked.from_freshness.astype(np.float64).round(4).tolist()
     scores = ranked.scores.astype(np.float64).round(4).tolist()
+    explored = ranked.explored.tolist()
+    linked = ranked.linked.tolist()
+    sums = np.stack(
+        [ranked.features[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()], axis=2
+    )
+    shares = sums.astype(np.float64).round(4).tolist()
     pages = []
     for i, user_id in enumerate(user_ids):
-        shares = zip(
-            rows[i], scores[i], from_tags[i], from_affinity[i], from_freshness[i], strict=True
-        )
+        parts = zip(rows[i], scores[i], shares[i], linked[i], explored[i], strict=True)
         pages.append(
             Recommendation(
-                recommendation_id=recommendation_id(histories[i], manifest.model_version),
+                recommendation_id=recommendation_ids[i],
                 user_id=user_id,
-                items=[_item(catalogue, *each) for each in shares if each[0] >= 0],
+                items=[_item(catalogue, interests[i], *each) for each in parts if each[0] >= 0],
                 model_version=manifest.model_version,
                 generated_at=now,
             )
@@ -119,26 +123,50 @@ def recommendation_id(history: bytes, model_version: str) -> str:
 
 def _item(
     catalogue: Catalogue,
+    interests: np.ndarray[tuple[int], np.dtype[np.float32]],
     row: int,
     score: float,
-    from_tags: list[float],
-    from_affinity: float,
-    from_freshness: float,
+    shares: list[float],
+    linked: int,
+    explored: bool,
 ) -> RecommendedItem:
     article = catalogue.articles[row]
-    reasons = [
-        Reason(name=f"tag:{tag}", weight=share)
-        for tag, share in zip(article.tags, from_tags, strict=False)
-        if share
-    ]
-    if from_affinity:
-        reasons.append(Reason(name=READERS_LIKE_YOU, weight=from_affinity))
-    if from_freshness:
-        reasons.append(Reason(name=FRESH, weight=from_freshness))
+    reasons = []
+    for source, share in zip(SOURCES, shares, strict=True):
+        if not share:
+            continue
+        if source == TAGS:
+            reasons += _tag_reasons(catalogue, interests, row, share)
+        elif source == CO_CLICKED and linked >= 0:
+            name = f"{CO_CLICKED}:{catalogue.articles[linked].article_id}"
+            reasons.append(Reason(name=name, weight=share))
+        else:
+            reasons.append(Reason(name=source, weight=share))
+    if explored:
+        reasons.append(Reason(name=EXPLORED, weight=0.0))
     reasons.sort(key=_by_weight, reverse=True)
     return RecommendedItem(
         article_id=article.article_id, score=score, tags=article.tags, reasons=reasons
     )
+
+
+def _tag_reasons(
+    catalogue: Catalogue,
+    interests: np.ndarray[tuple[int], np.dtype[np.float32]],
+    row: int,
+    share: float,
+) -> list[Reason]:
+    """Divide what the tags are worth by how much the reader likes each of them."""
+    tags = [tag for tag in catalogue.tags[row].tolist() if tag >= 0]
+    liked = [(tag, float(interests[tag])) for tag in tags if interests[tag] > 0]
+    total = sum(interest for _, interest in liked)
+    if not total:
+        # Not what this reader reads: that counts against it.
+        return [Reason(name=TAGS, weight=share)]
+    return [
+        Reason(name=f"tag:{catalogue.tag_names[tag]}", weight=round(share * interest / total, 4))
+        for tag, interest in liked
+    ]
 
 
 _by_weight = attrgetter("weight")

@@ -2,7 +2,9 @@
 
     chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
                          ├─► clicks: read histories ─► merge ─► infer ─► rank
-                         │           ─► Redis (compare and set) ─► profiles, recommendations
+                         │           ─► Redis (compare and set, click log)
+                         │           ─► profiles, recommendations
+                         ├─► visits: read histories ─► infer ─► rank ─► recommendations
                          └─► bad: dead letters
     ─► wait for every delivery ─► chunk.stored
 
@@ -23,10 +25,12 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, merge
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.catalogue import Catalogue
+from worker.click_log import ClickLog
+from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPages
 from worker.intake import BadMessage, decoder_of, sort_records
-from worker.reader_store import ReaderStore, ReaderUpdate
+from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.redis_client import is_transient
 from worker.transport import Chunk
 
@@ -50,6 +54,7 @@ class Pipeline:
         catalogue: Catalogue,
         front_pages: FrontPages,
         readers: ReaderStore,
+        click_log: ClickLog,
         emitter: Emitter,
         history_size: int,
         articles_pending: Callable[[], bool] = lambda: False,
@@ -60,6 +65,7 @@ class Pipeline:
         self._catalogue = catalogue
         self._front_pages = front_pages
         self._readers = readers
+        self._click_log = click_log
         self._emitter = emitter
         self._history_size = history_size
         self._articles_pending = articles_pending
@@ -71,6 +77,7 @@ class Pipeline:
     async def load_catalogue(self) -> int:
         """Learn every article that is in Redis; return how many."""
         await self._follow()
+        await self._click_log.start()
         return len(self._catalogue)
 
     async def idle(self) -> None:
@@ -120,7 +127,7 @@ class Pipeline:
                 await asyncio.sleep(delay_s)
 
     async def _process(self, chunk: Chunk) -> None:
-        decode = decoder_of(chunk.topic, self._topics.articles)
+        decode = decoder_of(chunk.topic, self._topics)
         intake = sort_records(chunk.records, decode, self._clock_ms())
         failures_before = self._emitter.num_failures
         if intake.articles:
@@ -129,6 +136,9 @@ class Pipeline:
         if intake.clicks:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             await self._update(intake.clicks)
+        if intake.visits:
+            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
+            await self._welcome(intake.visits)
         self._bury(intake.bad)
         await self._emitter.delivered(failures_before)
 
@@ -140,6 +150,7 @@ class Pipeline:
         appeared: set[bytes] = set()
         while pending:
             user_ids = list(pending)
+            await self._click_log.follow()
             held, found = await self._readers.read(user_ids, list(missing))
             for article in found:
                 self._catalogue.put(article)
@@ -147,6 +158,8 @@ class Pipeline:
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
             stored = [update for update in updates if update.user_id not in lost]
+            if self._readers.is_cluster:
+                await self._click_log.append(update.told for update in stored)
             self._emit(stored)
             served = {update.user_id for update in stored}
             await self._readers.done_waiting(dict.fromkeys(appeared, served))
@@ -172,10 +185,16 @@ class Pipeline:
                 histories.append(merge(None, clicks[user_id], self._history_size))
         read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
         now_ms = self._clock_ms()
+        news_ms = min(self._newest_click_ms or now_ms, now_ms)
+        told = self._front_pages.count(
+            [histories[i] for i in read],
+            [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
+            news_ms,
+        )
         pages = self._front_pages.make(
             [user_ids[i] for i in read],
             [histories[i] for i in read],
-            min(self._newest_click_ms or now_ms, now_ms),
+            news_ms,
             datetime.fromtimestamp(now_ms / 1000, UTC),
         )
         return [
@@ -186,9 +205,36 @@ class Pipeline:
                 _json.encode(page.profile),
                 _json.encode(page.recommendation),
                 page.unknown,
+                entry,
             )
-            for i, page in zip(read, pages, strict=True)
+            for i, page, entry in zip(read, pages, told, strict=True)
         ]
+
+    async def _welcome(self, visits: dict[str, int]) -> None:
+        """Answer visits: pages made with what everybody has clicked up to now."""
+        pending = list(visits)
+        while pending:
+            await self._click_log.follow()
+            held, _ = await self._readers.read(pending, [])
+            now_ms = self._clock_ms()
+            pages = self._front_pages.make(
+                pending,
+                [packed or b"" for packed in held],
+                min(self._newest_click_ms or now_ms, now_ms),
+                datetime.fromtimestamp(now_ms / 1000, UTC),
+                [visits[user_id] for user_id in pending],
+            )
+            updates = [
+                PageUpdate(user_id, packed, _json.encode(page.recommendation))
+                for user_id, packed, page in zip(pending, held, pages, strict=True)
+            ]
+            lost = set(await self._readers.write_pages(updates))
+            for index, update in enumerate(updates):
+                if index not in lost:
+                    self._emitter.send(
+                        self._topics.recommendations, update.user_id, update.recommendation
+                    )
+            pending = [updates[index].user_id for index in sorted(lost)]
 
     async def follow_catalogue(self, interval_s: float) -> None:
         """Learn what other workers encode, for as long as the worker runs."""
@@ -196,6 +242,8 @@ class Pipeline:
             await asyncio.sleep(interval_s)
             try:
                 await self._follow()
+                await self._click_log.follow()
+                await self._click_log.checkpoint()
             except Exception as error:
                 if not is_transient(error):
                     raise

@@ -16,8 +16,9 @@ from schemas import keys
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
+from worker.click_log import MAX_ENTRIES
 from worker.redis_client import Client
-from worker.scripts import WRITE_READERS
+from worker.scripts import WRITE_PAGES, WRITE_READERS
 
 READERS_PER_CALL = 128
 """Readers per script call: while it runs, Redis serves nobody else."""
@@ -37,6 +38,17 @@ class ReaderUpdate(NamedTuple):
     recommendation: bytes
     unknown: Sequence[bytes]
     """References of clicked articles that are not known yet and would change the profile."""
+    told: bytes = b""
+    """What the click log is told of the reader."""
+
+
+class PageUpdate(NamedTuple):
+    """A front page made without a new click."""
+
+    user_id: str
+    held: bytes | None
+    """The history it was made from."""
+    recommendation: bytes
 
 
 class WriteResult(NamedTuple):
@@ -56,7 +68,8 @@ class ReaderStore:
         self._ttl_ms = ttl_ms
         self._model_version = model_version
         # One script call may only touch keys of one slot of a cluster.
-        self._readers_per_call = 1 if isinstance(client, RedisCluster) else READERS_PER_CALL
+        self.is_cluster = isinstance(client, RedisCluster)
+        self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
 
     async def read(
         self, user_ids: Sequence[str], article_refs: Sequence[bytes]
@@ -84,9 +97,11 @@ class ReaderStore:
         for start in starts:
             part = updates[start : start + self._readers_per_call]
             names, values = _script_arguments(part)
+            if not self.is_cluster:
+                names.append(keys.CLICK_LOG)
             # By name: redis-py refuses `evalsha` in a cluster's pipeline, where one slot is fine.
             pipeline.execute_command(
-                "EVALSHA", _SCRIPT_SHA, len(names), *names, self._ttl_ms, *values
+                "EVALSHA", _SCRIPT_SHA, len(names), *names, self._ttl_ms, MAX_ENTRIES, *values
             )
         # Registering comes after the profile and before the look: whoever stores the article
         # looks for waiting readers after storing it, so one of the two sees the other.
@@ -107,6 +122,21 @@ class ReaderStore:
         ]
         found = replies[len(starts) + 2 :: 3]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
+
+    async def write_pages(self, pages: Sequence[PageUpdate]) -> list[int]:
+        """Store front pages; return the indices of those whose reader has clicked meanwhile."""
+        lost: list[int] = []
+        script = self._client.register_script(WRITE_PAGES)
+        for start in range(0, len(pages), self._readers_per_call):
+            part = pages[start : start + self._readers_per_call]
+            names: list[str] = []
+            values: list[bytes] = []
+            for page in part:
+                names += (keys.history(page.user_id), keys.recs(page.user_id))
+                values += ((page.held or b"")[:HEADER_BYTES], page.recommendation)
+            reply = await script(keys=names, args=[self._ttl_ms, *values])
+            lost += [start + number - 1 for number in reply]
+        return lost
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
         """Return, by article, the readers who clicked it before it was known."""
@@ -168,7 +198,7 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[
             keys.recs(update.user_id),
         )
         held = (update.held or b"")[:HEADER_BYTES]
-        values += (held, update.history, update.profile, update.recommendation)
+        values += (held, update.history, update.profile, update.recommendation, update.told)
     return names, values
 
 

@@ -21,7 +21,7 @@ class Reading(NamedTuple):
         starts: (R + 1,) int64; reader r has the clicks `starts[r]:starts[r + 1]`.
         times_ms: (C,) int64.
         rows: (C,) int64 catalogue rows, -1 where the article is not known.
-        window: (R, N) int64 indices into the above of the newest N clicks.
+        window: (R, N) int64 indices into the above of the newest N clicks, C where there is none.
         present: (R, N) bool, whether the window has a click there.
         known: (R, N) bool, whether its article is known, too.
     """
@@ -40,26 +40,26 @@ class Reading(NamedTuple):
 
     @property
     def newest_ms(self) -> NDArray[np.int64]:
-        """The newest click of each reader, (R,)."""
-        return self.times_ms[self.starts[:-1]]
+        """The newest click of each reader, (R,); 0 without any."""
+        return np.where(self.num_clicks, np.append(self.times_ms, 0)[self.starts[:-1]], 0)
 
     @property
     def oldest_ms(self) -> NDArray[np.int64]:
-        """The oldest click held of each reader, (R,)."""
-        return self.times_ms[self.starts[1:] - 1]
+        """The oldest click held of each reader, (R,); 0 without any."""
+        return np.where(self.num_clicks, np.append(self.times_ms, 0)[self.starts[1:] - 1], 0)
 
     def window_rows(self) -> NDArray[np.int64]:
         """Catalogue rows of the window, (R, N), -1 where absent or unknown."""
-        return np.where(self.known, self.rows[self.window], -1)
+        return np.where(self.known, np.append(self.rows, -1)[self.window], -1)
 
     def window_ages_hours(self) -> NDArray[np.float32]:
         """Hours from each click of the window to the reader's newest, (R, N) float32, ≥ 0."""
-        ages = (self.newest_ms[:, None] - self.times_ms[self.window]) / MS_PER_HOUR
+        ages = (self.newest_ms[:, None] - np.append(self.times_ms, 0)[self.window]) / MS_PER_HOUR
         return np.where(self.present, ages, 0.0).astype(np.float32)
 
 
 def read(histories: Sequence[bytes], catalogue: Catalogue, window_size: int) -> Reading:
-    """Unpack histories, none of them empty, against the catalogue."""
+    """Unpack histories, each with its header at least, against the catalogue."""
     body = b"".join([packed[HEADER_BYTES:] for packed in histories])
     sizes = [(len(packed) - HEADER_BYTES) // ENTRY_BYTES for packed in histories]
     starts = np.zeros(len(histories) + 1, dtype=np.int64)
@@ -68,8 +68,8 @@ def read(histories: Sequence[bytes], catalogue: Catalogue, window_size: int) -> 
     rows = catalogue.find(refs)
     offsets = np.arange(window_size)
     present = offsets < np.diff(starts)[:, None]  # (R, N)
-    window = np.where(present, starts[:-1, None] + offsets, 0)
-    known = present & (rows[window] >= 0)
+    window = np.where(present, starts[:-1, None] + offsets, len(rows))
+    known = present & (np.append(rows, -1)[window] >= 0)
     return Reading(starts, times_ms, rows, window, present, known)
 
 

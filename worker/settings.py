@@ -17,7 +17,6 @@ PREFIX = "FRONTPAGE_"
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.05, le=60.0)]
 Days = Annotated[float, msgspec.Meta(ge=0.001, le=36_500.0)]
-Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1000.0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 
 
@@ -53,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_profiles: Name = "profiles"
     topic_reader_labels: Name = "reader-labels"
     topic_recommendations: Name = "recommendations"
+    topic_visits: Name = "visits"
     topic_dead_letters: Name = "dead-letters"
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -73,10 +73,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Fetched chunks that may wait; bounds memory when Redis or Kafka is slow."""
 
     num_recommendations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
-    weight_tags: Weight = 0.5
-    weight_affinity: Weight = 0.3
-    weight_fresh: Weight = 0.2
-    fresh_half_life_h: Annotated[float, msgspec.Meta(ge=0.01, le=1e6)] = 24.0
+    recommend_file: Path | None = None
+    """How to recommend, in TOML; see `worker/recommend/options.py`."""
+    market: str | None = None
+    """Which of that file's markets this worker serves."""
+    co_click_slots: Annotated[int, msgspec.Meta(ge=2, le=8192)] = 2048
+    """Articles with co-click counts; takes 12 bytes times its square."""
     tag_half_life_days: Days = 14.0
     """How fast a reader's own tag interests fade, relative to the newest click."""
 
@@ -90,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             profiles=self.topic_profiles,
             reader_labels=self.topic_reader_labels,
             recommendations=self.topic_recommendations,
+            visits=self.topic_visits,
             dead_letters=self.topic_dead_letters,
         )
 
@@ -155,8 +158,6 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}REDIS_URL: expected redis://, rediss:// or unix://")
     if scheme == "unix" and settings.redis_cluster:
         raise SettingsError(f"{PREFIX}REDIS_URL: a cluster needs redis:// or rediss://")
-    if not settings.weight_tags + settings.weight_affinity + settings.weight_fresh > 0:
-        raise SettingsError(f"{PREFIX}WEIGHT_TAGS: at least one weight must be above 0")
     topics = settings.topics
     apart = set(topics.all()) - {topics.clicks, topics.articles}
     if len(apart) < len(topics.__struct_fields__) - 2:

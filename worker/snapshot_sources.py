@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from schemas.decode import decode_erasure, decode_reader_label
 from schemas.errors import InvalidMessageError
 from schemas.records import Article, Click, ReaderLabel
-from worker.intake import decoder_of
+from worker.intake import content_decoder_of
 from worker.settings import Settings
 from worker.snapshot_reader import TopicReader
 
@@ -85,7 +85,7 @@ class Sources:
     def stream(self) -> Iterator[tuple[Message, Article | Click | None]]:
         """Yield what the topics of articles and clicks, or the one for both, hold."""
         for topic in dict.fromkeys((self._topics.articles, self._topics.clicks)):
-            decode = decoder_of(topic, self._topics.articles)
+            decode = content_decoder_of(topic, self._topics)
             for message in self._read(topic):
                 try:
                     yield message, decode(message.value(), self._now_ms)

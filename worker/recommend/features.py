@@ -51,7 +51,7 @@ READERS_LIKE_YOU = FEATURES.index("readers-like-you")
 CONTENT = FEATURES.index("content")
 
 SOURCES = {
-    "trending": tuple(range(AGE)) + (SINCE_LAST, UNCLICKED),
+    "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED),
     "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT),
     "click-through": (CLICK_THROUGH,),
     "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),

@@ -51,7 +51,7 @@ def count_click(
     fading = 1.0
     for position in range(len(before)):
         other = items.slot[before[position]]
-        if other == NO_SLOT or other == slot:
+        if other in (NO_SLOT, slot):
             fading *= FADING
             continue
         co.together[slot, other] += 1.0

@@ -44,17 +44,18 @@ class Moment(NamedTuple):
     Attributes:
         now_ms: epoch milliseconds.
         open: (N,) bool, whether an article may be shown at all.
+        num_open: how many may.
         features: (N, A) float32, standardised over the open articles.
-        scores: (kinds, N) float32, what they add to the score, by kind of reader.
-        order: (kinds, ≤ LISTED) int32, the best of each kind, best first.
+        order: (NUM_KINDS, ≤ LISTED) int32, the best for each kind of reader, best first; filled
+            for the kinds that were asked for.
         by_tag: (G, PER_TAG) int32, the best of each tag, -1 beyond the last.
         newest: (≤ NEWEST,) int32.
     """
 
     now_ms: int
     open: NDArray[np.bool_]
+    num_open: int
     features: NDArray[np.float32]
-    scores: NDArray[np.float32]
     order: NDArray[np.int32]
     by_tag: NDArray[np.int32]
     newest: NDArray[np.int32]
@@ -68,27 +69,38 @@ def look(
     tags: NDArray[np.int32],
     num_tags: int,
     weights: NDArray[np.float64],
+    kinds: NDArray[np.int64],
     now_ms: int,
 ) -> Moment:
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
-    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F).
+    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F). kinds: (≥ 1,) which kinds
+    of readers are about to be served.
     """
     features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
     is_open = may_show & (items.first_ms[:size] <= now_ms)
     _article_features(items, published_ms, is_open, now_ms, features)
-    scores = _kind_weights(weights).astype(np.float32) @ features.T
+    scores = _kind_weights(weights)[kinds].astype(np.float32) @ features.T
     offered = np.flatnonzero(is_open)
-    order = _best_first(scores, offered)
+    best = _best_first(scores, offered)
+    order = np.zeros((NUM_KINDS, best.shape[1]), dtype=np.int32)
+    order[kinds] = best
     by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
     if num_tags and len(offered):
-        _list_by_tag(order[0], tags, by_tag)
+        _list_by_tag(best[0], tags, by_tag)
     since = items.first_ms[offered]
     count = min(NEWEST, len(offered))
     newest = offered[np.argpartition(-since, count - 1)[:count]] if count else offered
     newest = newest[np.argsort(-items.first_ms[newest], kind="stable")]
-    return Moment(now_ms, is_open, features, scores, order, by_tag, newest.astype(np.int32))
+    return Moment(now_ms, is_open, len(offered), features, order, by_tag, newest.astype(np.int32))
+
+
+def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the kinds that occur among readers, sorted; as `rank.kind_of` numbers them."""
+    lengths = np.searchsorted(LENGTHS, num_clicks, side="right")
+    gaps = np.searchsorted(GAPS_MS, gaps_ms, side="right")
+    return np.unique(lengths * NUM_GAPS + gaps)
 
 
 def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ FROM_NEWEST = 16
 OWN_TAGS = 4
 MODEL_WINDOW = 100
 MAX_CANDIDATES = 384
+SAMPLED = 64
 RECENT_FADING = 0.9
 _BOUNDS = np.asarray(LENGTHS, dtype=np.int64)
 _GAPS = np.asarray(GAPS_MS, dtype=np.int64)
@@ -98,7 +99,8 @@ def kind_of(num_clicks: int, gap_ms: int) -> tuple[int, int]:
 @compiled
 def weights_of(weights: NDArray[np.float64], length: int, gap: int) -> NDArray[np.float64]:
     """Return the weights of a kind of reader, (F,)."""
-    return weights[0] + weights[1 + length] + weights[2 + len(_BOUNDS) + gap]
+    total: NDArray[np.float64] = weights[0] + weights[1 + length] + weights[2 + len(_BOUNDS) + gap]
+    return total
 
 
 @compiled
@@ -211,7 +213,7 @@ def fill_features(
     readers: Readers,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the features of C candidates, (C, F), those of the reader standardised over them."""
+    """Write the features of C candidates, (C, F), those of the reader not standardised yet."""
     num = len(candidates)
     start, end = readers.starts[reader], readers.starts[reader + 1]
     slots = np.empty(num, dtype=np.int64)
@@ -252,17 +254,22 @@ def fill_features(
             taste += readers.tastes[reader, axis] * articles.vectors[item, axis]
         out[c, CONTENT] = taste
     _fill_co_clicks(reader, slots, items, co, readers, out)
+
+
+@compiled
+def standardise(num: int, table: NDArray[np.float32]) -> None:
+    """Standardise the reader's features of all rows by mean and deviation of the first `num`."""
     for feature in range(NUM_ARTICLE, NUM_FEATURES):
         total = 0.0
         square = 0.0
         for c in range(num):
-            total += out[c, feature]
-            square += out[c, feature] * out[c, feature]
+            total += table[c, feature]
+            square += table[c, feature] * table[c, feature]
         mean = total / max(num, 1)
         variance = square / max(num, 1) - mean * mean
         scale = 1.0 / np.sqrt(variance) if variance > 1e-9 else 0.0
-        for c in range(num):
-            out[c, feature] = np.float32((out[c, feature] - mean) * scale)
+        for c in range(len(table)):
+            table[c, feature] = np.float32((table[c, feature] - mean) * scale)
 
 
 @compiled
@@ -349,6 +356,7 @@ def rank_readers(
             candidates,
         )
         fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
+        standardise(num, table[:num])
         for c in range(num):
             value = 0.0
             for feature in range(NUM_FEATURES):
@@ -377,21 +385,44 @@ def score_candidates(
     articles: Articles,
     readers: Readers,
     weights: NDArray[np.float64],
-    candidates: NDArray[np.int64],
+    given: NDArray[np.int64],
     scores: NDArray[np.float64],
-    table: NDArray[np.float32],
-) -> None:
-    """Score given candidates, (C,), for the first reader; write scores and features (C, F)."""
+    features: NDArray[np.float32],
+) -> tuple[int, int]:
+    """Score given articles, (C,), for the first reader; return the reader's kind.
+
+    scores: (C,). features: (C, F), not weighted, standardised over what the reader would be
+    offered, so that they mean what they mean in a page.
+    """
     end = readers.starts[1]
     gap_ms = moment.now_ms - readers.times_ms[0] if end else 1 << 60
     length, gap = kind_of(end, gap_ms)
     weight = weights_of(weights, length, gap)
-    fill_features(0, candidates, moment, items, co, articles, readers, table)
-    for c in range(len(candidates)):
-        value = 0.0
+    candidates = np.empty(MAX_CANDIDATES + len(given), dtype=np.int64)
+    stamps = np.zeros(len(moment.open), dtype=np.int64)
+    num = find_candidates(
+        0,
+        length * NUM_GAPS + gap,
+        moment,
+        items,
+        co,
+        articles,
+        readers,
+        stamps,
+        1,
+        candidates[:MAX_CANDIDATES],
+    )
+    candidates[num : num + len(given)] = given
+    whole = num + len(given)
+    table = np.empty((whole, NUM_FEATURES), dtype=np.float32)
+    fill_features(0, candidates[:whole], moment, items, co, articles, readers, table)
+    standardise(num, table)
+    for c in range(len(given)):
+        features[c] = table[num + c]
+        scores[c] = 0.0
         for feature in range(NUM_FEATURES):
-            value += weight[feature] * table[c, feature]
-        scores[c] = value
+            scores[c] += weight[feature] * table[num + c, feature]
+    return length, gap
 
 
 @compiled
@@ -417,7 +448,7 @@ def gradient_of(
     gap_ms = moment.now_ms - readers.times_ms[start] if end > start else 1 << 60
     length, gap = kind_of(end - start, gap_ms)
     out[:] = 0.0
-    candidates = np.empty(MAX_CANDIDATES + 1, dtype=np.int64)
+    candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
     num = find_candidates(
         reader,
         length * NUM_GAPS + gap,
@@ -436,24 +467,50 @@ def gradient_of(
     for c in range(num):
         if candidates[c] == clicked:
             at = c
+    listed = num
     if at < 0:
         if stamps[clicked] == stamp:  # clicked before, or blocked
             return length, gap
         at = num
         candidates[num] = clicked
+        stamps[clicked] = stamp
         num += 1
+    # The shortlist is what the weights prefer already: compared with it alone, they would never
+    # learn what made it. A sample stands for the rest, each for as many as were left out.
+    size = len(moment.open)
+    first_sampled = num
+    drawn = np.uint64(clicked * 2654435761 + end - start)
+    for _ in range(SAMPLED):
+        drawn = drawn * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+        item = int((drawn >> np.uint64(33)) % np.uint64(size))
+        if stamps[item] != stamp and _may_see(item, reader, moment, articles, readers):
+            stamps[item] = stamp
+            candidates[num] = item
+            num += 1
+    stands_for = 1.0
+    if num > first_sampled:
+        stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
     table = np.empty((num, NUM_FEATURES), dtype=np.float32)
     fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
+    standardise(listed, table)
     weight = weights_of(weights, length, gap)
-    choice_gradient(table, weight, at, out)
+    choice_gradient(table, weight, at, first_sampled, np.log(stands_for), out)
     return length, gap
 
 
 @compiled
 def choice_gradient(
-    table: NDArray[np.float32], weight: NDArray[np.float64], at: int, out: NDArray[np.float64]
+    table: NDArray[np.float32],
+    weight: NDArray[np.float64],
+    at: int,
+    first_sampled: int,
+    log_stands_for: float,
+    out: NDArray[np.float64],
 ) -> None:
-    """Write the gradient of log softmax(table · weight)[at] by the weight, (F,)."""
+    """Write the gradient of log softmax(table · weight)[at] by the weight, (F,).
+
+    Rows from `first_sampled` on stand for exp(`log_stands_for`) articles each.
+    """
     num = len(table)
     score = np.empty(num)
     top = -np.inf
@@ -461,6 +518,8 @@ def choice_gradient(
         value = 0.0
         for feature in range(NUM_FEATURES):
             value += weight[feature] * table[c, feature]
+        if c >= first_sampled:
+            value += log_stands_for
         score[c] = value
         top = max(top, value)
     total = 0.0
@@ -472,3 +531,66 @@ def choice_gradient(
         for c in range(num):
             expected += score[c] * table[c, feature]
         out[feature] = table[at, feature] - expected / total
+
+
+@compiled
+def strongest_links(
+    items: Items,
+    co: CoClicks,
+    readers: Readers,
+    page: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
+    """Write which of the reader's clicks says most for each article of a page, (B, k), or -1."""
+    for reader in range(len(page)):
+        start, end = readers.starts[reader], readers.starts[reader + 1]
+        for place in range(page.shape[1]):
+            if page[reader, place] < 0:
+                continue
+            slot = items.slot[page[reader, place]]
+            if slot < 0:
+                continue
+            most = 0.0
+            for click in range(start, min(end, start + WINDOW)):
+                other = items.slot[readers.items[click]]
+                if other < 0:
+                    continue
+                strength = co.together[other, slot] / np.sqrt(co.clicks[other] + 3.0)
+                if strength > most:
+                    most = strength
+                    out[reader, place] = readers.items[click]
+
+
+@compiled
+def impression_lesson(
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    weights: NDArray[np.float64],
+    shown: NDArray[np.int64],
+    clicked: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], int, int]:
+    """Return the gradient, (F,), of the clicks of an impression, and the reader's kind.
+
+    shown: (C,) items. clicked: (C,). Each click is a choice among itself and what was not clicked.
+    """
+    features = np.empty((len(shown), NUM_FEATURES), dtype=np.float32)
+    scores = np.empty(len(shown))
+    length, gap = score_candidates(
+        moment, items, co, articles, readers, weights, shown, scores, features
+    )
+    weight = weights_of(weights, length, gap)
+    total = np.zeros(NUM_FEATURES)
+    gradient = np.empty(NUM_FEATURES)
+    left = np.flatnonzero(~clicked)
+    table = np.empty((len(left) + 1, NUM_FEATURES), dtype=np.float32)
+    for c in range(len(left)):
+        table[c + 1] = features[left[c]]
+    for c in range(len(shown)):
+        if clicked[c]:
+            table[0] = features[c]
+            choice_gradient(table, weight, 0, len(table), 0.0, gradient)
+            total += gradient
+    return total, length, gap

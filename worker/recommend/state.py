@@ -4,12 +4,13 @@ Bounded: at most `MAX_ITEMS` articles are counted, and of these the `slots` most
 co-click counts with each other.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.features import NUM_FEATURES, NUM_HALF_LIVES, NUM_WEIGHT_ROWS
+from worker.recommend.features import FEATURES, NUM_FEATURES, NUM_HALF_LIVES, NUM_WEIGHT_ROWS
 
 NO_SLOT = -1
 NUM_NEIGHBOURS = 24
@@ -93,7 +94,28 @@ def empty_co_clicks(slots: int) -> CoClicks:
     )
 
 
-def empty_blend() -> BlendState:
-    """Return weights that know nothing yet."""
-    shape = (NUM_WEIGHT_ROWS, NUM_FEATURES)
-    return BlendState(np.zeros(shape), np.full(shape, 10.0))
+STARTING_WEIGHTS = {
+    "trending-1h": 0.05,
+    "trending-6h": 0.05,
+    "trending-24h": 0.05,
+    "trending-168h": 0.05,
+    "popular": 0.05,
+    "age": -0.1,
+    "next": 0.1,
+    "together": 0.2,
+    "together-lift": 0.1,
+    "item-model": 0.1,
+    "tags": 0.1,
+    "readers-like-you": 0.05,
+    "content": 0.05,
+    "click-through": 0.1,
+}
+"""Where a blend begins that no stream has taught yet: round numbers, the same for every set."""
+
+
+def starting_blend(over: Mapping[str, float]) -> BlendState:
+    """Return the weights to begin with, those in `over` instead of the usual ones."""
+    weights = np.zeros((NUM_WEIGHT_ROWS, NUM_FEATURES))
+    for name, weight in {**STARTING_WEIGHTS, **over}.items():
+        weights[0, FEATURES.index(name)] = weight
+    return BlendState(weights, np.full(weights.shape, 10.0))

@@ -1,0 +1,144 @@
+"""The click log in Redis: what every worker counts, in one order, each click once.
+
+A click is put on the log by the same script that stores the reader's history, and only when it
+is new to that history: a replayed click, or one whose batch is done again, is not there twice.
+Every worker reads the log and holds the same statistics. A checkpoint of them is written now and
+then by whoever is first; the log is cut behind the checkpoint before it. So a new worker loads
+the checkpoint, reads the rest, and agrees.
+
+On a Redis Cluster the log lies on another node than the reader: there the clicks are put on it
+after they are stored. A worker that dies between the two leaves its batch uncounted.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from schemas import keys
+from schemas.history import article_ref
+from worker.catalogue import Catalogue
+from worker.recommend.statistics import CheckpointError, Statistics
+from worker.redis_client import Client
+
+ENTRIES_PER_READ = 256
+MAX_ENTRIES = 10_000
+"""Most entries of the log, should no worker write checkpoints."""
+
+CHECKPOINT_ENTRIES = 2000
+CHECKPOINT_S = 30.0
+LOCK_MS = 20_000
+
+logger = logging.getLogger(__name__)
+
+
+class ClickLog:
+    """Keep a worker's statistics equal to everybody's."""
+
+    def __init__(
+        self, client: Client, statistics: Statistics, catalogue: Catalogue, ttl_ms: int
+    ) -> None:
+        self._client = client
+        self._statistics = statistics
+        self._catalogue = catalogue
+        self._ttl_ms = ttl_ms
+        self._position = "0-0"
+        self._checkpointed = "0-0"
+        self._num_since = 0
+        self._written_at = time.monotonic()
+        self._lock = asyncio.Lock()
+        self._tags: dict[int, Sequence[str]] = {}
+        self._tags_of = -1
+
+    async def start(self) -> None:
+        """Load the latest checkpoint and read on from there."""
+        await self._load()
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Count what has been put on the log since the last call."""
+        async with self._lock:
+            while True:
+                found = cast(
+                    "Any",
+                    await self._client.xread(
+                        {keys.CLICK_LOG: self._position}, count=ENTRIES_PER_READ
+                    ),
+                )
+                entries = _entries(found)
+                for position, entry in entries:
+                    self._apply(entry)
+                    self._position = position
+                self._num_since += len(entries)
+                if self._statistics.fit_is_due:
+                    # Seconds of a large matrix: in a thread, for the heartbeats' sake.
+                    await asyncio.to_thread(self._statistics.fit)
+                if len(entries) < ENTRIES_PER_READ:
+                    break
+            self._statistics.forget_oldest(self._catalogue.refs())
+
+    def _apply(self, entry: bytes) -> None:
+        if self._tags_of != self._catalogue.num_changes:
+            self._tags = {
+                int.from_bytes(article_ref(article.article_id), "big"): article.tags
+                for article in self._catalogue.articles
+            }
+            self._tags_of = self._catalogue.num_changes
+        try:
+            self._statistics.apply(entry, self._tags)
+        except ValueError:
+            logger.error("an entry of the click log is broken and was not counted")
+
+    async def append(self, told: Iterable[bytes]) -> None:
+        """Put clicks on the log that are stored already; on a cluster only."""
+        entry = b"".join(told)
+        if entry:
+            await self._client.xadd(
+                keys.CLICK_LOG, {"clicks": entry}, maxlen=MAX_ENTRIES, approximate=True
+            )
+
+    async def checkpoint(self) -> bool:
+        """Write a checkpoint if one is due and nobody else is at it; tell whether it was."""
+        quiet = time.monotonic() - self._written_at < CHECKPOINT_S
+        if not self._num_since or (quiet and self._num_since < CHECKPOINT_ENTRIES):
+            return False
+        if not await self._client.set(keys.CHECKPOINT_LOCK, b"1", nx=True, px=LOCK_MS):
+            return False
+        async with self._lock:
+            position = self._position
+            # Not in a thread: the arrays must not change meanwhile.
+            dumped = self._statistics.dump()
+            behind, self._checkpointed = self._checkpointed, position
+            self._num_since = 0
+            self._written_at = time.monotonic()
+        value = position.encode() + b" " + dumped
+        await self._client.set(keys.CHECKPOINT, value, px=self._ttl_ms)
+        # Behind the checkpoint before this one: a worker may be loading that.
+        await self._client.xtrim(keys.CLICK_LOG, minid=behind, approximate=True)
+        await self._client.pexpire(keys.CLICK_LOG, self._ttl_ms)
+        return True
+
+    async def _load(self) -> None:
+        value: bytes | None = cast("Any", await self._client.get(keys.CHECKPOINT))
+        if not value:
+            return
+        position, _, dumped = value.partition(b" ")
+        try:
+            self._statistics.load(dumped)
+        except CheckpointError as error:
+            logger.warning("statistics start anew: %s", error)
+            return
+        self._position = self._checkpointed = position.decode()
+
+
+def _entries(found: Any) -> list[tuple[str, bytes]]:
+    """Flatten the reply of XREAD, a list under RESP 2 and a mapping under RESP 3."""
+    if not found:
+        return []
+    streams = found.values() if isinstance(found, dict) else (stream[1] for stream in found)
+    return [
+        (entry_id.decode(), fields[b"clicks"])
+        for stream in streams
+        for entry_id, fields in (stream[0] if stream and isinstance(stream[0], list) else stream)
+    ]

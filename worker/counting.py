@@ -1,0 +1,42 @@
+"""Which of a reader's new clicks count: each reader's first click on an article, once."""
+
+from collections.abc import Iterable
+
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
+
+
+def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes]) -> list[int]:
+    """Return the positions in `merged` of the clicks that count.
+
+    held: the history before, None without any. merged: with the fresh entries, cut to its limit.
+    A click counts when it is new to the history, still in it, and on an article that the history
+    has no other click on; of several new ones on one article, the oldest.
+
+    >>> from schemas.history import article_ref, merge, pack_entry
+    >>> clicks = [pack_entry(time, None, article_ref("a")) for time in (1, 2)]
+    >>> counted_positions(None, merge(None, clicks, 8), clicks)
+    [1]
+    """
+    known = held or b""
+    positions = []
+    counted: set[bytes] = set()
+    for entry in sorted(set(fresh)):
+        ref = entry[-REF_BYTES:]
+        if ref in counted or _find(known, ref, ENTRY_BYTES - REF_BYTES) >= 0:
+            continue
+        at = _find(merged, entry, 0)
+        if at >= 0:
+            positions.append(at)
+            counted.add(ref)
+    return sorted(positions)
+
+
+def _find(packed: bytes, part: bytes, offset: int) -> int:
+    """Return which entry has `part` at `offset`, -1 if none."""
+    start = HEADER_BYTES + offset
+    while (at := packed.find(part, start)) >= 0:
+        place, beside = divmod(at - HEADER_BYTES - offset, ENTRY_BYTES)
+        if not beside:
+            return place
+        start = at + 1
+    return -1

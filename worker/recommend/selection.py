@@ -1,0 +1,149 @@
+"""Put a page together from a reader's best articles: alike ones further apart, caps, compiled.
+
+Maximal marginal relevance (Carbonell and Goldstein 1998): an article loses `diversity` times its
+likeness to the most alike article above it. Likeness is that of the tags (Jaccard); of articles
+without tags, the cosine of their vectors.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.rank import Articles
+
+NEAR_DUPLICATE = 0.98
+"""Cosine of two vectors beyond which articles with equal tags count as one."""
+
+LOST = 100.0
+
+
+@compiled
+def likeness(one: int, other: int, articles: Articles) -> float:
+    """Return how alike two articles are, between 0 and 1."""
+    tags = articles.tags
+    num_one = 0
+    num_other = 0
+    shared = 0
+    for place in range(tags.shape[1]):
+        if tags[other, place] >= 0:
+            num_other += 1
+        tag = tags[one, place]
+        if tag < 0:
+            continue
+        num_one += 1
+        for at in range(tags.shape[1]):
+            if tags[other, at] == tag:
+                shared += 1
+    if num_one and num_other:
+        return shared / (num_one + num_other - shared)
+    return max(0.0, _cosine(one, other, articles))
+
+
+@compiled
+def _cosine(one: int, other: int, articles: Articles) -> float:
+    total = 0.0
+    for axis in range(articles.vectors.shape[1]):
+        total += articles.vectors[one, axis] * articles.vectors[other, axis]
+    return total
+
+
+@compiled
+def select(
+    best: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    source: NDArray[np.int64],
+    articles: Articles,
+    diversity: float,
+    max_per_tag: int,
+    max_per_source: int,
+    chosen: NDArray[np.int64],
+) -> None:
+    """Write the places, among the M best, of each reader's k chosen articles, in their order.
+
+    best, scores: (B, M), best first, -1 where there is no more. source: (B, M) int64, the source
+    that speaks most for it. max_per_…: 0 for no limit; where only the limits leave places empty,
+    they are filled all the same. chosen: (B, k) int64, -1 where there is no more.
+    """
+    num_readers, num_best = best.shape
+    loss = np.empty(num_best)
+    taken = np.empty(num_best, dtype=np.bool_)
+    for reader in range(num_readers):
+        loss[:] = 0.0
+        taken[:] = False
+        for place in range(chosen.shape[1]):
+            top = -1
+            top_value = -np.inf
+            for relaxed in range(2):
+                for at in range(num_best):
+                    if taken[at] or best[reader, at] < 0:
+                        continue
+                    value = scores[reader, at] - diversity * loss[at]
+                    if value <= top_value:
+                        continue
+                    if relaxed == 0 and _over(
+                        reader,
+                        at,
+                        place,
+                        best,
+                        source,
+                        articles,
+                        max_per_tag,
+                        max_per_source,
+                        chosen,
+                    ):
+                        continue
+                    top = at
+                    top_value = value
+                if top >= 0:
+                    break
+            chosen[reader, place] = top
+            if top < 0:
+                continue
+            taken[top] = True
+            for at in range(num_best):
+                if taken[at] or best[reader, at] < 0:
+                    continue
+                one, other = best[reader, at], best[reader, top]
+                alike = likeness(one, other, articles)
+                if alike == 1.0 and _cosine(one, other, articles) > NEAR_DUPLICATE:
+                    alike = LOST
+                loss[at] = max(loss[at], alike)
+
+
+@compiled
+def _over(
+    reader: int,
+    at: int,
+    place: int,
+    best: NDArray[np.int64],
+    source: NDArray[np.int64],
+    articles: Articles,
+    max_per_tag: int,
+    max_per_source: int,
+    chosen: NDArray[np.int64],
+) -> bool:
+    if max_per_source:
+        same = 0
+        for above in range(place):
+            held = chosen[reader, above]
+            if held >= 0 and source[reader, held] == source[reader, at]:
+                same += 1
+        if same >= max_per_source:
+            return True
+    if max_per_tag == 0:
+        return False
+    for column in range(articles.tags.shape[1]):
+        tag = articles.tags[best[reader, at], column]
+        if tag < 0:
+            break
+        same = 0
+        for above in range(place):
+            held = chosen[reader, above]
+            if held < 0:
+                continue
+            for other in range(articles.tags.shape[1]):
+                if articles.tags[best[reader, held], other] == tag:
+                    same += 1
+        if same >= max_per_tag:
+            return True
+    return False

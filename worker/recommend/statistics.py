@@ -1,0 +1,233 @@
+"""What all readers do, as one worker holds it: numbered articles and the counts about them.
+
+The same click log gives the same statistics in every worker, whatever the order in which the
+worker came to know the articles themselves.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.recommend.click_log import CountedClicks, unpack_clicks
+from worker.recommend.features import FEATURES, LENGTHS
+from worker.recommend.item_model import fit_item_model
+from worker.recommend.learn import apply_gradient, count_click, count_shown
+from worker.recommend.options import Blend
+from worker.recommend.state import (
+    NO_SLOT,
+    BlendState,
+    CoClicks,
+    Items,
+    empty_co_clicks,
+    empty_items,
+    starting_blend,
+)
+
+MAX_ITEMS = 200_000
+"""Articles counted; beyond, the quarter whose last click is longest ago is forgotten."""
+
+REFIT_GROWTH = 1.25
+FIRST_FIT = 2000
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is not one that this version wrote."""
+
+
+class Statistics:
+    """Shared statistics; see `state` for the arrays.
+
+    slots: how many articles have co-click counts with each other; memory is 12 bytes × slots².
+    options: of the blend; the defaults without any.
+    """
+
+    def __init__(
+        self,
+        slots: int = 2048,
+        options: Blend | None = None,
+        max_items: int = MAX_ITEMS,
+    ) -> None:
+        self.items: Items = empty_items(1024)
+        self.co: CoClicks = empty_co_clicks(slots)
+        options = options or Blend()
+        self.blend: BlendState = starting_blend(options.weights)
+        self.tag_counts: dict[str, NDArray[np.float64]] = {}
+        """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
+        self.num_counted = 0
+        self.num_renumbered = 0
+        """Grows when articles get other numbers."""
+        self._numbers: dict[int, int] = {}
+        self._learning_rate = 0.0 if options.frozen else options.learning_rate
+        self._bound = options.bound
+        self._max_items = max_items
+        self._next_fit = FIRST_FIT
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def number(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each article reference, new ones for new articles."""
+        numbers = self._numbers
+        found = np.fromiter(
+            (numbers.setdefault(ref, len(numbers)) for ref in refs.tolist()),
+            dtype=np.int64,
+            count=len(refs),
+        )
+        while len(numbers) > len(self.items.slot):
+            grown = empty_items(2 * len(self.items.slot))
+            for name in Items._fields:
+                held: NDArray[np.generic] = getattr(self.items, name)
+                getattr(grown, name)[: len(held)] = held
+            self.items = grown
+        return found
+
+    def forget_oldest(self, keep: NDArray[np.int64]) -> None:
+        """Where there are too many articles, forget those clicked longest ago.
+
+        keep: references of articles that stay whatever their age.
+        """
+        if len(self) <= self._max_items:
+            return
+        last_ms = self.items.last_ms[: len(self)].copy()
+        last_ms[self.number(keep)] = np.iinfo(np.int64).max
+        kept = np.sort(np.argsort(-last_ms, kind="stable")[: self._max_items * 3 // 4])
+        refs = np.fromiter(self._numbers, dtype=np.int64, count=len(self))[kept]
+        items = empty_items(max(1024, len(kept)))
+        for name in Items._fields:
+            getattr(items, name)[: len(kept)] = getattr(self.items, name)[kept]
+        for slot in np.flatnonzero(self.co.item >= 0):
+            at = np.searchsorted(kept, self.co.item[slot])
+            stays = at < len(kept) and kept[at] == self.co.item[slot]
+            self.co.item[slot] = at if stays else -1
+        self.items = items
+        self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
+        self.num_renumbered += 1
+
+    def apply(self, entry: bytes, tags_of: dict[int, Sequence[str]]) -> None:
+        """Count an entry of the click log, and learn from it.
+
+        tags_of: the tags of each article, by reference; an unknown one counts for no tag.
+        """
+        for clicks in unpack_clicks(entry):
+            self.count(clicks, tags_of)
+
+    def count(self, clicks: CountedClicks, tags_of: dict[int, Sequence[str]]) -> None:
+        """Count what one reader did, and learn from it."""
+        numbers = self.number(clicks.refs)
+        for at in clicks.counted:
+            count_click(
+                self.items,
+                self.co,
+                int(numbers[at]),
+                int(clicks.times_ms[at]),
+                numbers[at + 1 : at + 51],
+            )
+            self.num_counted += 1
+            self._count_tags(tags_of.get(int(clicks.refs[at]), ()), clicks.membership)
+        if clicks.gradient is not None:
+            self.learn(clicks.gradient, clicks.length, clicks.gap)
+
+    def learn(self, gradient: NDArray[Any], length: int, gap: int) -> None:
+        """Move the weights of a kind of reader up a gradient, (F,)."""
+        if self._learning_rate:
+            for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
+                apply_gradient(
+                    self.blend.weights,
+                    self.blend.squares,
+                    gradient,
+                    row,
+                    self._learning_rate,
+                    self._bound,
+                )
+
+    @property
+    def fit_is_due(self) -> bool:
+        """Whether the item model is to be fitted again."""
+        return self.num_counted >= self._next_fit
+
+    def fit(self) -> None:
+        """Fit the item model from the counts as they are."""
+        fit_item_model(self.co)
+        self._next_fit = int(self.num_counted * REFIT_GROWTH)
+
+    def count_impression(self, shown: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
+        """Count what a reader was shown, (C,) numbers, and which of it was clicked, (C,)."""
+        count_shown(self.items, shown, clicked)
+
+    def _count_tags(self, tags: Sequence[str], membership: NDArray[np.float32]) -> None:
+        for tag in tags:
+            counts = self.tag_counts.get(tag)
+            if counts is None or len(counts) != len(membership) + 1:
+                counts = self.tag_counts[tag] = np.zeros(len(membership) + 1)
+            counts[:-1] += membership
+            counts[-1] += 1.0
+
+    def dump(self) -> bytes:
+        """Return everything, compressed: some MB for 5,000 articles."""
+        size = len(self)
+        rows, columns = np.nonzero(self.co.together)
+        follows, followed = np.nonzero(self.co.next)
+        tags = sorted(self.tag_counts)
+        arrays = {
+            "features": np.array(FEATURES),
+            "refs": np.fromiter(self._numbers, dtype=np.int64, count=size),
+            **{name: getattr(self.items, name)[:size] for name in Items._fields},
+            "slot_items": self.co.item,
+            "slot_clicks": self.co.clicks,
+            "pairs": np.stack([rows, columns]).astype(np.int32),
+            "pair_counts": self.co.together[rows, columns],
+            "follow_pairs": np.stack([follows, followed]).astype(np.int32),
+            "follow_counts": self.co.next[follows, followed],
+            "neighbours": self.co.neighbours,
+            "followers": self.co.followers,
+            "weights": self.blend.weights,
+            "squares": self.blend.squares,
+            "tags": np.array(tags, dtype=np.str_),
+            "tag_counts": np.array([self.tag_counts[tag] for tag in tags]),
+            "progress": np.array([self.num_counted, self._next_fit]),
+        }
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        return file.getvalue()
+
+    def load(self, dumped: bytes) -> None:
+        """Become what was dumped. The item model is fitted again, from the same counts.
+
+        Raises:
+            CheckpointError: when the dump is of another version, or broken; nothing changes then.
+        """
+        try:
+            with np.load(io.BytesIO(dumped), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if tuple(arrays["features"]) != FEATURES:
+                raise CheckpointError("a checkpoint of other features")
+            refs = arrays["refs"]
+            items = empty_items(max(1024, len(refs)))
+            for name in Items._fields:
+                getattr(items, name)[: len(refs)] = arrays[name]
+            co = empty_co_clicks(len(self.co.item))
+            if len(arrays["slot_items"]) == len(co.item):
+                co.item[:] = arrays["slot_items"]
+                co.clicks[:] = arrays["slot_clicks"]
+                co.together[tuple(arrays["pairs"])] = arrays["pair_counts"]
+                co.next[tuple(arrays["follow_pairs"])] = arrays["follow_counts"]
+                co.neighbours[:] = arrays["neighbours"]
+                co.followers[:] = arrays["followers"]
+            else:  # another number of slots is configured now: co-clicks start anew
+                items.slot[:] = NO_SLOT
+            blend = BlendState(arrays["weights"], arrays["squares"])
+            tags = dict(zip(arrays["tags"].tolist(), arrays["tag_counts"], strict=True))
+            num_counted, next_fit = (int(value) for value in arrays["progress"])
+        except CheckpointError:
+            raise
+        except Exception as error:  # numpy and zipfile raise many types
+            raise CheckpointError(f"not a checkpoint: {type(error).__name__}") from error
+        self.items, self.co, self.blend, self.tag_counts = items, co, blend, tags
+        self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
+        self.num_counted, self._next_fit = num_counted, next_fit
+        self.num_renumbered += 1
+        if num_counted >= FIRST_FIT:
+            fit_item_model(self.co)
