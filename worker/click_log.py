@@ -97,6 +97,7 @@ class ClickLog:
             await self._client.xadd(
                 keys.CLICK_LOG, {"clicks": entry}, maxlen=MAX_ENTRIES, approximate=True
             )
+            await self._client.pexpire(keys.CLICK_LOG, self._ttl_ms)
 
     async def checkpoint(self) -> bool:
         """Write a checkpoint if one is due and nobody else is at it; tell whether it was."""
@@ -116,7 +117,6 @@ class ClickLog:
         await self._client.set(keys.CHECKPOINT, value, px=self._ttl_ms)
         # Behind the checkpoint before this one: a worker may be loading that.
         await self._client.xtrim(keys.CLICK_LOG, minid=behind, approximate=True)
-        await self._client.pexpire(keys.CLICK_LOG, self._ttl_ms)
         return True
 
     async def _load(self) -> None:

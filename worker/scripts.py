@@ -22,6 +22,7 @@ end
 local entry = table.concat(told)
 if #KEYS % 3 == 1 and entry ~= '' then
   redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', ARGV[2], '*', 'clicks', entry)
+  redis.call('PEXPIRE', KEYS[#KEYS], ARGV[1])
 end
 return lost
 """

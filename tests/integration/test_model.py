@@ -19,7 +19,9 @@ from schemas.tokenizer import article_text
 from worker.catalogue import Catalogue
 from worker.front_pages import FrontPages
 from worker.model import Model, load_model
-from worker.ranking import Weights
+from worker.recommend.options import Options
+from worker.recommend.recommender import Recommender
+from worker.recommend.statistics import Statistics
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -97,7 +99,7 @@ def test_front_pages_follow_from_any_bundle(model: Model, newsroom: Path) -> Non
             EncodedArticle(each.article_id, version, row.tobytes(), tags, None, each.language)
         )
     entries = [pack_entry(i, f"e{i}", article_ref(articles[i].article_id)) for i in range(5)]
-    front_pages = FrontPages(model, catalogue, Weights(0.5, 0.3, 0.2, 24.0), 10, 14.0)
+    front_pages = FrontPages(model, Recommender(catalogue, Statistics(64), Options()), 10, 14.0)
     (page,) = front_pages.make(["u"], [merge(None, entries, 64)], NOW_MS, NOW)
     assert page.profile.model_version == version
     assert len(page.profile.income.probabilities) == len(model.manifest.income_groups)

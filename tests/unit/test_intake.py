@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
+from schemas.topics import Topics
 from worker.intake import decoder_of, sort_records
 
 NOW_MS = 1_800_000_000_000
@@ -53,7 +54,7 @@ def test_a_decoder_that_fails_unforeseen_costs_one_message() -> None:
 def test_the_latest_of_an_articles_messages_counts() -> None:
     raw = [{"article_id": "a", "title": title} for title in ("old", "new")]
     records = [Record(json.dumps(each).encode(), topic="articles") for each in raw]
-    intake = sort_records(records, decoder_of("articles", "articles"), NOW_MS)
+    intake = sort_records(records, decoder_of("articles", Topics()), NOW_MS)
     assert intake.articles["a"].title == "new"
 
 

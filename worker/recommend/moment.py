@@ -75,8 +75,8 @@ def look(
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
-    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F). kinds: (≥ 1,) which kinds
-    of readers are about to be served.
+    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F).
+    kinds: (≥ 1,) which kinds of readers are about to be served.
     """
     features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
     is_open = may_show & (items.first_ms[:size] <= now_ms)

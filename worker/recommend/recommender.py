@@ -152,8 +152,8 @@ class Recommender:
             )
         links = np.full(page.shape, -1, dtype=np.int64)
         strongest_links(items, co, readers, page, links)
-        rows = np.where(page >= 0, self._row_of[page], -1)
-        linked = np.where(links >= 0, self._row_of[links], -1)
+        row_of = np.append(self._row_of, -1)  # -1 stands for nothing there, too
+        rows, linked = row_of[page], row_of[links]
         return Ranked(rows, page_scores, page_features, linked, explored)
 
     def score(
@@ -346,6 +346,7 @@ class Recommender:
         catalogue, statistics = self.catalogue, self.statistics
         state = (catalogue.num_changes, statistics.num_renumbered)
         if state != self._known:
+            self._known = state
             size = len(catalogue)
             refs = catalogue.refs()
             item_of_row = statistics.number(refs)
@@ -355,9 +356,8 @@ class Recommender:
             known_ms = np.where(published == UNPUBLISHED_MS, 0, published + 1)
             np.minimum.at(first_ms, item_of_row, known_ms)
             self._item_of_row = item_of_row
-            self._known = (catalogue.num_changes, statistics.num_renumbered)
-            self._row_of = np.empty(0, dtype=np.int64)
-        if len(self._row_of) != len(statistics):
+            self._place_articles()
+        elif len(self._row_of) != len(statistics):
             self._place_articles()
 
     def _place_articles(self) -> None:

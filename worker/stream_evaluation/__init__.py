@@ -1,0 +1,1 @@
+"""Measure recommenders on reading sets: protocols, figures, baselines, report."""

@@ -76,7 +76,7 @@ class WorkerRecommender:
         reading, tastes = self._see(self._histories.get(user, _NO_HISTORY))
         rows = np.asarray(articles, dtype=np.int64)
         scores, _ = self._recommender.score(reading, tastes, now_ms, rows)
-        return scores.tolist()
+        return [float(score) for score in scores]
 
     def learn(self, user: int, article: int, now_ms: int) -> None:
         """Count a click and learn from it."""
