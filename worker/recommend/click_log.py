@@ -81,6 +81,8 @@ def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
     """
     at = 0
     while at < len(entry):
+        if len(entry) - at < _LENGTH.size:
+            raise ValueError("a click log entry is cut off")
         (size,) = _LENGTH.unpack_from(entry, at)
         body = entry[at + _LENGTH.size : at + _LENGTH.size + size]
         at += _LENGTH.size + size

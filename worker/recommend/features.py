@@ -27,6 +27,8 @@ READER_FEATURES = (
     "item-model",
     "passed-over",
     "new-since-visit",
+    "age-habit",
+    "popularity-habit",
     "tags",
     "readers-like-you",
     "content",
@@ -46,13 +48,15 @@ LIFT = FEATURES.index("together-lift")
 ITEM_MODEL = FEATURES.index("item-model")
 PASSED_OVER = FEATURES.index("passed-over")
 NEW_SINCE_VISIT = FEATURES.index("new-since-visit")
+AGE_HABIT = FEATURES.index("age-habit")
+POPULARITY_HABIT = FEATURES.index("popularity-habit")
 TAGS = FEATURES.index("tags")
 READERS_LIKE_YOU = FEATURES.index("readers-like-you")
 CONTENT = FEATURES.index("content")
 
 SOURCES = {
-    "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED),
-    "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT),
+    "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, POPULARITY_HABIT),
+    "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
     "click-through": (CLICK_THROUGH,),
     "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),
     "tags": (TAGS,),

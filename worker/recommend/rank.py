@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.features import (
+    AGE_HABIT,
     CONTENT,
     GAPS_MS,
     ITEM_MODEL,
@@ -22,6 +23,7 @@ from worker.recommend.features import (
     NUM_ARTICLE,
     NUM_FEATURES,
     PASSED_OVER,
+    POPULARITY_HABIT,
     READERS_LIKE_YOU,
     RECENTLY,
     TAGS,
@@ -40,6 +42,8 @@ MODEL_WINDOW = 100
 MAX_CANDIDATES = 384
 SAMPLED = 64
 RECENT_FADING = 0.9
+HABIT_CLICKS = 20
+SOON_MS = 600_000.0
 _BOUNDS = np.asarray(LENGTHS, dtype=np.int64)
 _GAPS = np.asarray(GAPS_MS, dtype=np.int64)
 
@@ -218,6 +222,16 @@ def fill_features(
     start, end = readers.starts[reader], readers.starts[reader + 1]
     slots = np.empty(num, dtype=np.int64)
     out[:num, NUM_ARTICLE:] = 0.0
+    habit_age, habit_clicks, num_habit = 0.0, 0.0, 0
+    for click in range(start, min(end, start + HABIT_CLICKS)):
+        item = readers.items[click]
+        since = items.first_ms[item]
+        habit_age += np.log(max(readers.times_ms[click] - since, 0) + SOON_MS)
+        habit_clicks += np.log(items.counts[item, -1] + 1.0)
+        num_habit += 1
+    if num_habit:
+        habit_age /= num_habit
+        habit_clicks /= num_habit
     visit_ms = readers.times_ms[start] if end > start else np.int64(-1)
     for c in range(num):
         item = candidates[c]
@@ -234,6 +248,11 @@ def fill_features(
                 high = middle
         out[c, PASSED_OVER] = np.log(1.0 + (low - start))
         out[c, NEW_SINCE_VISIT] = 1.0 if since > visit_ms else 0.0
+        if num_habit:
+            age = np.log(max(moment.now_ms - since, 0) + SOON_MS)
+            out[c, AGE_HABIT] = -abs(age - habit_age)
+            clicks = np.log(items.counts[item, -1] + 1.0)
+            out[c, POPULARITY_HABIT] = -abs(clicks - habit_clicks)
         num_tags = 0
         own = np.float32(0.0)
         like = np.float32(0.0)

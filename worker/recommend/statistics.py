@@ -5,7 +5,7 @@ worker came to know the articles themselves.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class Statistics:
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_renumbered += 1
 
-    def apply(self, entry: bytes, tags_of: dict[int, Sequence[str]]) -> None:
+    def apply(self, entry: bytes, tags_of: Mapping[int, Sequence[str]]) -> None:
         """Count an entry of the click log, and learn from it.
 
         tags_of: the tags of each article, by reference; an unknown one counts for no tag.
@@ -114,7 +114,7 @@ class Statistics:
         for clicks in unpack_clicks(entry):
             self.count(clicks, tags_of)
 
-    def count(self, clicks: CountedClicks, tags_of: dict[int, Sequence[str]]) -> None:
+    def count(self, clicks: CountedClicks, tags_of: Mapping[int, Sequence[str]]) -> None:
         """Count what one reader did, and learn from it."""
         numbers = self.number(clicks.refs)
         for at in clicks.counted:

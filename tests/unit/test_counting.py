@@ -1,0 +1,90 @@
+"""Which clicks count, and how the click log carries them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
+from worker.counting import counted_positions
+from worker.recommend.click_log import pack_clicks, unpack_clicks
+
+Clicks = list[tuple[int, str]]
+clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
+
+
+def entries(clicks: Clicks) -> list[bytes]:
+    return [pack_entry(time, f"{time}{name}", article_ref(name)) for time, name in clicks]
+
+
+def counted_refs(held: bytes | None, clicks: Clicks, limit: int = 64) -> tuple[bytes, list[bytes]]:
+    fresh = entries(clicks)
+    merged = merge(held, fresh, limit)
+    body = merged[HEADER_BYTES:]
+    positions = counted_positions(held, merged, fresh)
+    return merged, [body[16 * at + 10 : 16 * at + 16] for at in positions]
+
+
+def test_the_first_click_on_an_article_counts_and_no_later_one() -> None:
+    held, counted = counted_refs(None, [(1, "a"), (2, "b"), (3, "a")])
+    assert sorted(counted) == sorted([article_ref("a"), article_ref("b")])
+    assert counted_refs(held, [(4, "a")])[1] == []
+    assert counted_refs(held, [(4, "c")])[1] == [article_ref("c")]
+
+
+def test_a_click_older_than_the_history_holds_does_not_count() -> None:
+    held = merge(None, entries([(10, "a"), (11, "b")]), 2)
+    assert counted_refs(held, [(1, "c")], limit=2)[1] == []
+
+
+@given(clicks_of_a_reader, st.integers(0, 20))
+def test_each_article_counts_once_however_the_clicks_are_delivered(
+    clicks: Clicks, cut: int
+) -> None:
+    held: bytes | None = None
+    counted: list[bytes] = []
+    # Delivered in two parts, the first of them twice.
+    for part in (clicks[:cut], clicks[:cut], clicks[cut:]):
+        if part:
+            held, more = counted_refs(held, part)
+            counted += more
+    assert sorted(counted) == sorted({article_ref(name) for _, name in clicks})
+
+
+def test_bytes_that_only_look_like_an_article_do_not_hide_it() -> None:
+    # The six bytes of the reference stand across two entries, not at an entry's end.
+    ref = article_ref("a")
+    one = pack_entry(int.from_bytes(ref[3:] + b"\0\0\0", "big"), None, b"\1" * 3 + b"\2" * 3)
+    two = pack_entry(2**48 - 1, None, b"\3" * 3 + ref[:3])
+    held = merge(None, [one, two], 8)
+    assert ref in held
+    assert counted_refs(held, [(1, "a")])[1] == [ref]
+
+
+def test_what_is_packed_is_unpacked() -> None:
+    body = b"".join(sorted(entries([(1, "a"), (2, "b"), (3, "c")]), reverse=True))
+    member = np.array([0.0, 1.0, 0.5], dtype=np.float32)
+    gradient = np.array([0.25, -1.5])
+    packed = pack_clicks(body, [0, 2], member, gradient, 3, 1)
+    without = pack_clicks(body, [1], member, None, 0, 0)
+    first, second = unpack_clicks(packed + without)
+    assert first.times_ms.tolist() == [3, 2, 1]
+    assert first.refs.tolist() == [int.from_bytes(article_ref(name), "big") for name in "cba"]
+    assert first.counted == [0, 2]
+    assert (first.length, first.gap) == (3, 1)
+    assert first.gradient is not None and first.gradient.tolist() == [0.25, -1.5]
+    assert first.membership == pytest.approx([0, 1, 0.5], abs=1 / 255)
+    assert second.gradient is None and second.counted == [1]
+
+
+@pytest.mark.parametrize("cut", [2, 9, 30])
+def test_a_cut_off_entry_is_refused(cut: int) -> None:
+    packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
+    with pytest.raises(ValueError):
+        list(unpack_clicks(packed[:cut]))
+
+
+def test_another_format_is_passed_over() -> None:
+    packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
+    other = packed[:4] + b"\x63" + packed[5:]
+    assert [len(each.refs) for each in unpack_clicks(other + packed)] == [1]

@@ -1,0 +1,270 @@
+"""The recommendation pipeline: who is shown what, why, and what is learned from a click."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.encoded import EncodedArticle
+from schemas.history import HEADER_BYTES, article_ref
+from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
+from worker import messages
+from worker.catalogue import Catalogue
+from worker.reading import Reading, read, tag_interests
+from worker.recommend.features import FEATURES, NUM_FEATURES, SOURCES
+from worker.recommend.learn import count_click
+from worker.recommend.options import Filters, Options, Selection
+from worker.recommend.rank import choice_gradient
+from worker.recommend.recommender import Ranked, Recommender, Tastes
+from worker.recommend.statistics import Statistics
+
+PLAIN = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0))
+NOBODY = bytes(HEADER_BYTES)
+
+
+def recommender(news: Catalogue, options: Options = PLAIN) -> Recommender:
+    return Recommender(news, Statistics(64), options)
+
+
+def see(news: Catalogue, *histories: bytes) -> tuple[Reading, Tastes]:
+    reading = read(list(histories), news, 16)
+    interests = tag_interests(reading, news, 14.0)
+    return reading, Tastes(interests, np.zeros_like(interests), None)
+
+
+def shown(found: Ranked, news: Catalogue, reader: int = 0) -> list[str]:
+    return [news.articles[row].article_id for row in found.rows[reader] if row >= 0]
+
+
+def click(made: Recommender, article_id: str, time_ms: int, num: int = 1) -> None:
+    (item,) = made.statistics.number(
+        np.array([int.from_bytes(article_ref(article_id), "big")], dtype=np.int64)
+    )
+    for _ in range(num):
+        count_click(
+            made.statistics.items,
+            made.statistics.co,
+            int(item),
+            time_ms,
+            np.empty(0, dtype=np.int64),
+        )
+
+
+def many(num: int, seed: int = 0) -> Catalogue:
+    random = np.random.default_rng(seed)
+    return catalogue(
+        *(
+            article(
+                f"a{i}",
+                [f"t{tag}" for tag in random.choice(8, random.integers(0, 4), replace=False)],
+                age_h=float(random.integers(1, 500)),
+                language=str(random.choice(["en", "de"])),
+                value=float(i),
+            )
+            for i in range(num)
+        )
+    )
+
+
+def test_a_reader_is_never_shown_what_they_clicked_nor_one_article_twice() -> None:
+    news = many(60)
+    histories = [history(*((f"a{i}", 1.0 + i) for i in range(at, at + 9))) for at in range(20)]
+    found = recommender(news).rank(*see(news, *histories), NOW_MS, 10)
+    for reader in range(20):
+        ids = shown(found, news, reader)
+        assert len(ids) == len(set(ids)) == 10
+        assert not {f"a{i}" for i in range(reader, reader + 9)} & set(ids)
+
+
+def test_who_read_nearly_everything_is_shown_the_rest() -> None:
+    news = catalogue(*(article(f"a{i}", ["x"], age_h=i + 1) for i in range(300)))
+    found = recommender(news).rank(
+        *see(news, history(*((f"a{i}", 1.0) for i in range(297)))), NOW_MS, 10
+    )
+    assert set(shown(found, news)) == {"a297", "a298", "a299"}
+
+
+def test_nothing_is_shown_before_its_publication() -> None:
+    news = catalogue(article("now", ["x"], age_h=1), article("ahead", ["x"], age_h=-1))
+    made = recommender(news)
+    assert shown(made.rank(*see(news, NOBODY), NOW_MS, 10), news) == ["now"]
+    later = made.rank(*see(news, NOBODY), NOW_MS + 2 * HOUR_MS, 10)
+    assert set(shown(later, news)) == {"now", "ahead"}
+
+
+def test_languages_follow_the_reader() -> None:
+    news = catalogue(
+        *(article(f"en{i}", [], language="en") for i in range(3)),
+        *(article(f"de{i}", [], language="de", age_h=1) for i in range(3)),
+    )
+    reader = see(news, history(("de0", 1)))
+    assert set(shown(recommender(news).rank(*reader, NOW_MS + 1, 10), news)) == {"de1", "de2"}
+    options = Options(filters=Filters(other_languages=True), selection=PLAIN.selection)
+    assert len(shown(recommender(news, options).rank(*reader, NOW_MS + 1, 10), news)) == 5
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        (Filters(blocked_tags=frozenset({"ad"})), {"old", "plain"}),
+        (Filters(blocked_articles=frozenset({"plain"})), {"old", "paid"}),
+        (Filters(max_age_days=2.0), {"plain", "paid"}),
+    ],
+)
+def test_filters_of_articles(filters: Filters, left: set[str]) -> None:
+    news = catalogue(
+        article("old", [], age_h=100),
+        article("plain", ["x"], age_h=1),
+        article("paid", ["x", "ad"], age_h=1),
+    )
+    options = Options(filters=filters, selection=PLAIN.selection)
+    found = recommender(news, options).rank(*see(news, NOBODY), NOW_MS, 10)
+    assert set(shown(found, news)) == left
+
+
+def test_a_reader_without_history_gets_what_is_hot() -> None:
+    news = catalogue(*(article(f"a{i}", ["x"], age_h=5) for i in range(30)))
+    made = recommender(news)
+    click(made, "a7", NOW_MS - HOUR_MS // 2, num=5)
+    assert shown(made.rank(*see(news, NOBODY), NOW_MS, 10), news)[0] == "a7"
+    # Clicked article or not, known or not: a page all the same.
+    for reader in (history(("gone", 1)), history(("a1", 1))):
+        assert len(shown(made.rank(*see(news, reader), NOW_MS, 10), news)) == 10
+
+
+def test_what_was_hot_gives_way_to_what_is() -> None:
+    news = catalogue(*(article(f"a{i}", [], age_h=300) for i in range(30)))
+    made = recommender(news)
+    click(made, "a1", NOW_MS - 200 * HOUR_MS, num=6)
+    click(made, "a2", NOW_MS - HOUR_MS // 2, num=4)
+    assert shown(made.rank(*see(news, NOBODY), NOW_MS, 10), news)[:2] == ["a2", "a1"]
+
+
+def test_own_tags_count() -> None:
+    tags = [[f"t{i % 5}"] for i in range(50)]
+    news = catalogue(*(article(f"a{i}", tags[i], age_h=5) for i in range(50)))
+    found = recommender(news).rank(*see(news, history(("a2", 1), ("a7", 2))), NOW_MS, 8)
+    assert {news.articles[row].tags[0] for row in found.rows[0]} == {"t2"}
+
+
+def test_a_shortlist_ranks_as_everything_does() -> None:
+    news = many(250, seed=5)
+    made = recommender(news)
+    random = np.random.default_rng(2)
+    for at in range(400):
+        click(made, f"a{int(random.zipf(1.5)) % 250}", NOW_MS - int(at * HOUR_MS / 4))
+    reader = see(news, history(*((f"a{i}", float(i)) for i in range(1, 9))))
+    found = made.rank(*reader, NOW_MS, 10)
+    allowed = [row for row in range(250) if f"a{row}" not in {f"a{i}" for i in range(1, 9)}]
+    scores, _ = made.score(*reader, NOW_MS, np.array(allowed))
+    best = sorted(scores.tolist(), reverse=True)[:10]
+    assert found.scores[0].tolist() == pytest.approx(best, abs=1e-3)
+
+
+def test_reasons_add_up_to_the_score() -> None:
+    news = many(80)
+    made = recommender(news)
+    click(made, "a3", NOW_MS - HOUR_MS, num=3)
+    reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
+    found = made.rank(reading, tastes, NOW_MS, 10)
+    assert found.features.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
+    at = next(at for at, row in enumerate(found.rows[0]) if row >= 0)
+    assert (found.rows[0] >= 0).any() and at == 0
+    item = messages._item(
+        news,
+        tastes.interests[0],
+        int(found.rows[0, 0]),
+        float(found.scores[0, 0]),
+        [float(found.features[0, 0, list(columns)].sum()) for columns in SOURCES.values()],
+        -1,
+        False,
+    )
+    assert sum(reason.weight for reason in item.reasons) == pytest.approx(item.score, abs=1e-3)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_that_is_off_weighs_nothing_and_learns_nothing(source: str) -> None:
+    news = many(80)
+    options = Options(sources={source: False}, selection=PLAIN.selection)
+    made = recommender(news, options)
+    click(made, "a3", NOW_MS - HOUR_MS, num=3)
+    reader = see(news, history(("a1", 1), ("a2", 3)))
+    off = list(SOURCES[source])
+    assert not made.rank(*reader, NOW_MS, 10).features[:, :, off].any()
+    (lesson,) = made.lessons(*reader, NOW_MS, np.array([5]))
+    assert not lesson.gradient[off].any() and lesson.gradient.any()
+
+
+def test_the_gradient_is_that_of_the_log_probability() -> None:
+    random = np.random.default_rng(0)
+    table = random.normal(size=(7, NUM_FEATURES)).astype(np.float32)
+    weight = random.normal(size=NUM_FEATURES)
+
+    def log_probability(weights: NDArray[np.float64]) -> float:
+        scores = table @ weights + np.where(np.arange(7) >= 5, np.log(3.0), 0.0)
+        return float(scores[2] - np.log(np.exp(scores).sum()))
+
+    gradient = np.zeros(NUM_FEATURES)
+    choice_gradient(table, weight, 2, 5, float(np.log(3.0)), gradient)
+    step = 1e-5
+    for feature in range(NUM_FEATURES):
+        moved = np.eye(NUM_FEATURES)[feature] * step
+        rise = log_probability(weight + moved) - log_probability(weight - moved)
+        assert gradient[feature] == pytest.approx(rise / (2 * step), abs=1e-5)
+
+
+def test_the_blend_learns_what_the_stream_rewards() -> None:
+    news = catalogue(*(article(f"a{i}", [f"t{i % 6}"], age_h=5) for i in range(120)))
+    made = recommender(news)
+    before = made.statistics.blend.weights[0].copy()
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        tag = int(random.integers(6))
+        read_before, clicked = (int(random.integers(20)) * 6 + tag for _ in range(2))
+        if read_before == clicked:
+            continue
+        reader = see(news, history((f"a{read_before}", 1)))
+        (lesson,) = made.lessons(*reader, NOW_MS, np.array([clicked]))
+        made.statistics.learn(lesson.gradient, lesson.length, lesson.gap)
+    risen = made.statistics.blend.weights[0] - before
+    assert FEATURES[int(risen.argmax())] == "tags" and risen.max() > 0.3
+
+
+def test_nothing_is_learned_from_an_article_that_was_not_on_offer() -> None:
+    news = catalogue(
+        *(article(f"a{i}", ["x"], age_h=5) for i in range(9)), article("ahead", ["x"], age_h=-5)
+    )
+    reader = see(news, history(("a1", 1)))
+    lessons = [recommender(news).lessons(*reader, NOW_MS, np.array([row]))[0] for row in (-1, 9, 1)]
+    assert not any(lesson.gradient.any() for lesson in lessons)
+
+
+def test_each_readers_page_is_their_own() -> None:
+    news = many(90)
+    made = recommender(news)
+    histories = [history(*((f"a{i}", 1.0 + i) for i in range(at, 2 * at + 1))) for at in range(9)]
+    together = made.rank(*see(news, *histories), NOW_MS, 10)
+    for reader, each in enumerate(histories):
+        alone = made.rank(*see(news, each), NOW_MS, 10)
+        assert alone.rows[0].tolist() == together.rows[reader].tolist()
+
+
+def test_exploration_takes_the_last_place_of_its_share_of_pages() -> None:
+    news = catalogue(*(article(f"a{i}", ["x"], age_h=i + 1) for i in range(40)))
+    options = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.3))
+    made = recommender(news, options)
+    seeds = np.arange(10_000, dtype=np.int64)[::50]
+    reading, tastes = see(news, *[history(("a1", 1))] * len(seeds))
+    found = made.rank(reading, tastes, NOW_MS, 5, seeds)
+    assert found.explored.any(axis=1).mean() == pytest.approx(0.3)
+    assert not found.explored[:, :-1].any()
+    for reader in range(len(seeds)):
+        ids = shown(found, news, reader)
+        assert len(set(ids)) == 5 and "a1" not in ids
+
+
+def test_articles_without_text_vectors_rank_by_the_rest() -> None:
+    news = Catalogue(0, np.dtype("<f4"))
+    for i in range(20):
+        news.put(EncodedArticle(f"a{i}", "v", b"", [], NOW_MS - i * HOUR_MS, None))
+    found = recommender(news).rank(*see(news, NOBODY), NOW_MS + 1, 10)
+    assert shown(found, news)[0] == "a0"

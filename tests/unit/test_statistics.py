@@ -1,0 +1,182 @@
+"""Shared statistics: the same log makes the same, whoever counts it and from which checkpoint."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.history import article_ref, pack_entry
+from worker.recommend.click_log import pack_clicks
+from worker.recommend.features import NUM_FEATURES
+from worker.recommend.item_model import PENALTY, fit_item_model
+from worker.recommend.learn import count_click
+from worker.recommend.options import Blend
+from worker.recommend.state import NO_SLOT, empty_co_clicks, empty_items
+from worker.recommend.statistics import CheckpointError, Statistics
+
+NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+HOUR_MS = 3_600_000
+
+
+def number(name: str) -> int:
+    return int.from_bytes(article_ref(name), "big")
+
+
+def entry(time: int, *names: str, gradient: bool = True) -> bytes:
+    """Pack a click on the first article after clicks on the others."""
+    body = b"".join(pack_entry(time - at, None, article_ref(each)) for at, each in enumerate(names))
+    member = np.array([0.8, 0.2], dtype=np.float32)
+    step = np.linspace(-1, 1, NUM_FEATURES) if gradient else None
+    return pack_clicks(body, [0], member, step, 1, 0)
+
+
+def stream(num: int, seed: int = 0) -> list[bytes]:
+    random = np.random.default_rng(seed)
+    names = [f"a{i}" for i in range(30)]
+    return [
+        entry(10_000 * (at + 1), *random.choice(names, random.integers(1, 6), replace=False))
+        for at in range(num)
+    ]
+
+
+def equal(one: Statistics, other: Statistics) -> bool:
+    """Compare by reference: numbers may differ, counts may not."""
+    names = [number(f"a{i}") for i in range(30)]
+    refs = np.array(names, dtype=np.int64)
+    a, b = one.number(refs), other.number(refs)
+    same = [
+        np.array_equal(getattr(one.items, field)[a], getattr(other.items, field)[b])
+        for field in ("first_ms", "last_ms", "counts", "shown")
+    ]
+    together = [
+        statistics.co.together[np.ix_(statistics.items.slot[at], statistics.items.slot[at])]
+        for statistics, at in ((one, a), (other, b))
+    ]
+    same += [np.array_equal(*together), np.array_equal(one.blend.weights, other.blend.weights)]
+    tags = one.tag_counts.keys() | other.tag_counts.keys()
+    same += [np.array_equal(one.tag_counts[tag], other.tag_counts[tag]) for tag in tags]
+    return all(same)
+
+
+def apply(statistics: Statistics, log: list[bytes]) -> Statistics:
+    tags = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
+    for each in log:
+        statistics.apply(each, tags)
+    return statistics
+
+
+def test_workers_that_know_articles_in_another_order_agree() -> None:
+    log = stream(200)
+    one, other = Statistics(64), Statistics(64)
+    other.number(np.array([number(f"a{i}") for i in reversed(range(30))], dtype=np.int64))
+    assert equal(apply(one, log), apply(other, log))
+    assert one.num_counted == 200
+    assert not equal(one, apply(Statistics(64), log[:-1]))
+
+
+def test_a_checkpoint_and_the_rest_of_the_log_make_the_same() -> None:
+    log = stream(300)
+    whole = apply(Statistics(64), log)
+    resumed = Statistics(64)
+    resumed.load(apply(Statistics(64), log[:170]).dump())
+    assert equal(whole, apply(resumed, log[170:]))
+
+
+@pytest.mark.parametrize("broken", [b"", b"rubbish", b"PK\3\4" + bytes(40)])
+def test_a_broken_checkpoint_changes_nothing(broken: bytes) -> None:
+    statistics = apply(Statistics(64), stream(20))
+    with pytest.raises(CheckpointError):
+        statistics.load(broken)
+    assert equal(statistics, apply(Statistics(64), stream(20)))
+
+
+def test_counts_fade_and_do_not_depend_on_the_order() -> None:
+    for times in ([0, HOUR_MS, 3 * HOUR_MS], [3 * HOUR_MS, 0, HOUR_MS]):
+        items, co = empty_items(4), empty_co_clicks(4)
+        for time in times:
+            count_click(items, co, 1, time, NONE)
+        # half-life of an hour: 1 + 1/4 + 1/8
+        assert items.counts[1, 1] == pytest.approx(1.375, rel=1e-5)
+        assert items.last_ms[1] == 3 * HOUR_MS
+        assert items.first_ms[1] == 0
+
+
+def test_clicks_of_one_reader_are_counted_together_and_in_order() -> None:
+    items, co = empty_items(4), empty_co_clicks(4)
+    for item, before in ((0, []), (1, [0]), (2, [1, 0])):
+        count_click(items, co, item, item, np.array(before, dtype=np.int64))
+    slot = items.slot
+    assert co.together[slot[0], slot[2]] == co.together[slot[2], slot[0]] == 1
+    assert co.next[slot[1], slot[2]] == 1
+    assert co.next[slot[0], slot[2]] == pytest.approx(0.8)
+    assert co.next[slot[2], slot[0]] == 0
+    assert set(co.neighbours[slot[0]].tolist()) == {slot[1], slot[2], -1}
+
+
+def test_more_articles_than_slots_leave_the_latest_clicked() -> None:
+    items, co = empty_items(16), empty_co_clicks(4)
+    for item in range(10):
+        before = np.arange(item - 1, max(item - 4, -1), -1, dtype=np.int64)
+        count_click(items, co, item, item, before)
+    assert np.flatnonzero(items.slot[:10] != NO_SLOT).tolist() == [6, 7, 8, 9]
+    assert sorted(co.item.tolist()) == [6, 7, 8, 9]
+    for slot in range(4):
+        near = co.neighbours[slot][co.neighbours[slot] >= 0]
+        assert (co.together[slot, near] > 0).all() and slot not in near
+
+
+def test_neighbours_are_the_strongest() -> None:
+    random = np.random.default_rng(3)
+    items, co = empty_items(64), empty_co_clicks(64)
+    for time in range(3000):
+        picked = random.choice(60, 4, replace=False, p=np.arange(1, 61) / 1830).astype(np.int64)
+        count_click(items, co, int(picked[0]), time, picked[1:])
+    for slot in np.flatnonzero(co.item >= 0):
+        near = co.neighbours[slot][co.neighbours[slot] >= 0]
+        strengths = co.together[slot, near]
+        assert (np.diff(strengths) <= 0).all()
+        others = np.delete(co.together[slot], near)
+        assert strengths[-1] >= others.max()
+
+
+def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None:
+    statistics = Statistics(8, max_items=20)
+    apply(statistics, [entry(1000 + i, f"b{i}") for i in range(25)])
+    kept = np.array([number("b0")], dtype=np.int64)
+    statistics.forget_oldest(kept)
+    assert len(statistics) == 15
+    newest = statistics.number(np.array([number("b24"), number("b0")], dtype=np.int64))
+    assert len(statistics) == 15
+    assert statistics.items.last_ms[newest].tolist() == [1024, 1000]
+    held = statistics.co.item[statistics.co.item >= 0]
+    assert (statistics.items.slot[held] >= 0).all()
+
+
+def test_a_frozen_blend_counts_and_learns_nothing() -> None:
+    frozen = Statistics(8, Blend(frozen=True))
+    before = frozen.blend.weights.copy()
+    apply(frozen, stream(10))
+    assert np.array_equal(before, frozen.blend.weights) and frozen.num_counted == 10
+    assert not np.array_equal(before, apply(Statistics(8), stream(10)).blend.weights)
+
+
+def test_weights_stay_within_their_bound() -> None:
+    statistics = apply(Statistics(8, Blend(learning_rate=1.0, bound=0.3)), stream(200))
+    assert np.abs(statistics.blend.weights).max() == 0.3
+
+
+def test_the_item_model_is_the_closed_form() -> None:
+    random = np.random.default_rng(1)
+    items, co = empty_items(16), empty_co_clicks(16)
+    clicks = np.zeros((200, 8))
+    for reader in range(200):
+        read = random.choice(8, random.integers(2, 5), replace=False).astype(np.int64)
+        clicks[reader, read] = 1
+        for at, item in enumerate(read):
+            count_click(items, co, int(item), reader * 10 + at, read[:at][::-1].copy())
+    fit_item_model(co)
+    gram = clicks.T @ clicks
+    inverse = np.linalg.inv(gram + PENALTY * np.diag(gram).mean() * np.eye(8))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    slots = items.slot[:8]
+    assert np.allclose(co.model[np.ix_(slots, slots)], expected, atol=1e-5)
