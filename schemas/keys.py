@@ -19,7 +19,7 @@ CHECKPOINT = "{statistics}:checkpoint"
 """Statistics up to a position of the click log."""
 
 CHECKPOINT_LOCK = "{statistics}:lock"
-"""Held by the worker that writes the checkpoint."""
+"""There while a checkpoint is young enough; whoever sets it writes the next."""
 
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 

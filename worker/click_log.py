@@ -29,6 +29,7 @@ MAX_ENTRIES = 10_000
 CHECKPOINT_ENTRIES = 2000
 CHECKPOINT_S = 30.0
 LOCK_MS = 20_000
+"""Nobody else writes a checkpoint for so long after one was begun."""
 
 logger = logging.getLogger(__name__)
 

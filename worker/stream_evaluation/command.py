@@ -1,0 +1,110 @@
+"""The subcommand that measures recommendations on a reading set."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import click
+from tqdm import tqdm
+
+from schemas.errors import FrontpageError
+from schemas.reading_set import ReadingSet
+from worker.stream_evaluation.measure import PROTOCOLS, Measured, ProtocolName, measure
+from worker.stream_evaluation.protocol import LoadedStream, StreamRecommender, load_stream
+
+_existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("dataset", type=_existing_directory)
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    default="prequential",
+    show_default=True,
+    help="Rank before every click, each reader's last one, or after nine tenths of the clicks.",
+)
+@click.option("--bundle", type=_existing_directory, help="Infer profiles and compare texts.")
+@click.option(
+    "--shuffle-within-reader",
+    type=int,
+    metavar="SEED",
+    help="Put each reader's articles in random order among the reader's clicks.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many clicks.")
+@click.option(
+    "--ablations/--no-ablations",
+    "with_ablations",
+    default=False,
+    help="Measure the model without each of its sources, too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw ndcg@10 over time as a PNG.",
+)
+def evaluate_stream(
+    dataset: Path,
+    protocol: str,
+    bundle: Path | None,
+    shuffle_within_reader: int | None,
+    limit: int | None,
+    with_ablations: bool,
+    as_json: bool,
+    plot_file: Path | None,
+) -> None:
+    """Measure recommendations on a reading set, beside baselines: every click before it is learned.
+
+    Without --bundle nothing is inferred of readers and no texts are compared.
+    """
+    # Imported here: everything of the worker that ranks comes with the model.
+    from worker.stream_evaluation.baselines import baselines_of
+    from worker.stream_evaluation.model import ABLATIONS, build_recommender
+    from worker.stream_evaluation.plot import plot
+    from worker.stream_evaluation.report import as_document
+    from worker.stream_evaluation.table import as_table
+
+    name = cast(ProtocolName, protocol)
+    if plot_file is not None and name != "prequential":
+        raise click.UsageError("--plot draws the prequential protocol, which goes over time")
+    stream = load_stream(
+        ReadingSet(dataset), limit=limit, shuffle_within_reader=shuffle_within_reader
+    )
+    if stream.num_clicks == 0:
+        raise FrontpageError(f"{dataset}: no clicks to measure on")
+    if stream.num_left_out:
+        click.echo(f"{stream.num_left_out:,} clicks left out: no such article", err=True)
+
+    model = _measured(stream, lambda: build_recommender(stream, bundle, None), name, "model")
+    baselines = {
+        each: _measured(stream, build, name, each) for each, build in baselines_of(stream).items()
+    }
+    ablations = {
+        source: _measured(
+            stream,
+            lambda source=source: build_recommender(stream, bundle, source),
+            name,
+            f"without {source}",
+        )
+        for source in (ABLATIONS if with_ablations else ())
+    }
+    document = as_document(stream.name, name, model, baselines, ablations)
+    if plot_file is not None:
+        plot(document, plot_file)
+    click.echo(json.dumps(document) if as_json else as_table(document))
+
+
+def _measured(
+    stream: LoadedStream,
+    build: Callable[[], StreamRecommender],
+    protocol: ProtocolName,
+    description: str,
+) -> Measured:
+    with tqdm(
+        total=stream.num_clicks, desc=description, unit=" clicks", file=sys.stderr, leave=False
+    ) as bar:
+        return measure(stream, build(), protocol, bar.update)
