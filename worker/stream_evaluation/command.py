@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -79,20 +80,18 @@ def evaluate_stream(
     if stream.num_left_out:
         click.echo(f"{stream.num_left_out:,} clicks left out: no such article", err=True)
 
-    model = _measured(stream, lambda: build_recommender(stream, bundle, None), name, "model")
+    def model(without: str | None = None) -> StreamRecommender:
+        return build_recommender(stream, bundle, without)
+
+    whole = _measured(stream, model, name, "model")
     baselines = {
         each: _measured(stream, build, name, each) for each, build in baselines_of(stream).items()
     }
     ablations = {
-        source: _measured(
-            stream,
-            lambda source=source: build_recommender(stream, bundle, source),
-            name,
-            f"without {source}",
-        )
+        source: _measured(stream, partial(model, source), name, f"without {source}")
         for source in (ABLATIONS if with_ablations else ())
     }
-    document = as_document(stream.name, name, model, baselines, ablations)
+    document = as_document(stream.name, name, whole, baselines, ablations)
     if plot_file is not None:
         plot(document, plot_file)
     click.echo(json.dumps(document) if as_json else as_table(document))

@@ -1,4 +1,4 @@
-"""The figures of one ranking: where the clicked article stands, and how an impression is ordered."""
+"""The figures of one ranking: where the clicked article stands, how an impression is ordered."""
 
 import numpy as np
 

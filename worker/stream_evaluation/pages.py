@@ -1,9 +1,8 @@
-"""What a page is like, whether or not it is clicked: novelty, diversity, fit to the reader's tags."""
+"""What a page is like, clicked or not: novelty, diversity, fit to the reader's tags."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.stream_evaluation.audience import Audience
@@ -130,7 +129,7 @@ def _spread(articles: Ints, offsets: Ints, ids: Ints, out: Floats) -> int:
 
 @compiled
 def _calibration(
-    page: Ints, history: Ints, offsets: Ints, ids: Ints, own: Floats, served: NDArray[np.float64]
+    page: Ints, history: Ints, offsets: Ints, ids: Ints, own: Floats, served: Floats
 ) -> float:
     num_own = _spread(history, offsets, ids, own)
     num_served = _spread(page, offsets, ids, served)

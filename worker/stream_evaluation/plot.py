@@ -1,10 +1,10 @@
 """ndcg@10 over a stream, drawn."""
 
-from datetime import UTC
 from pathlib import Path
 
+import numpy as np
+
 from schemas.errors import FrontpageError
-from schemas.timestamps import from_ms
 from worker.stream_evaluation.report import SLIDING_CLICKS, Document
 
 _MODEL_WIDTH, _WIDTH = 2.2, 1.0
@@ -25,7 +25,6 @@ def plot(document: Document, path: Path) -> None:
         )
     try:
         # Imported here: serving does without matplotlib.
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
         from matplotlib.figure import Figure
     except ImportError as error:
         raise FrontpageError(
@@ -33,15 +32,12 @@ def plot(document: Document, path: Path) -> None:
         ) from error
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
-    times = [from_ms(point["time_ms"]) for point in points]
+    times = np.array([point["time_ms"] for point in points], dtype="datetime64[ms]")
     marker = "o" if len(points) == 1 else None
     for name in points[0]["ndcg@10"]:
         width = _MODEL_WIDTH if name == "model" else _WIDTH
         heights = [point["ndcg@10"][name] for point in points]
         axes.plot(times, heights, label=name, linewidth=width, marker=marker)
-    locator = AutoDateLocator(tz=UTC)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel(f"ndcg@10 of the last {SLIDING_CLICKS:,} scored clicks")
     axes.set_title(document["dataset"])

@@ -12,8 +12,8 @@ _CLICKS: tuple[Column, ...] = (
     ("hr@10", "overall", "hr@10"),
     ("mrr@10", "overall", "mrr@10"),
     ("ndcg@10", "overall", "ndcg@10"),
-    ("first five", "first_five", "ndcg@10"),
-    ("later", "later", "ndcg@10"),
+    ("ndcg, first 5", "first_five", "ndcg@10"),
+    ("ndcg, later", "later", "ndcg@10"),
 )
 _IMPRESSIONS: tuple[Column, ...] = (
     ("AUC", "impressions", "auc"),
@@ -41,7 +41,7 @@ def as_table(document: Document) -> str:
     )
     blocks = [
         [head],
-        _block("clicks: first five and later are ndcg@10", _CLICKS, rows),
+        _block("clicks", _CLICKS, rows),
         _block("impressions", _IMPRESSIONS, rows),
         _block("pages", _PAGES, rows),
     ]
