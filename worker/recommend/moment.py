@@ -34,7 +34,7 @@ NUM_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
 
 _HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
 _FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
-_SOON_MS = 600_000.0
+SOON_MS = 600_000.0
 _LONG_AGO_MS = 3.0e9
 
 
@@ -45,6 +45,7 @@ class Moment(NamedTuple):
         now_ms: epoch milliseconds.
         open: (N,) bool, whether an article may be shown at all.
         num_open: how many may.
+        log_age, log_clicks: (N,) float32, logs of the time since each is known and of its clicks.
         features: (N, A) float32, standardised over the open articles.
         order: (NUM_KINDS, ≤ LISTED) int32, the best for each kind of reader, best first; filled
             for the kinds that were asked for.
@@ -55,6 +56,8 @@ class Moment(NamedTuple):
     now_ms: int
     open: NDArray[np.bool_]
     num_open: int
+    log_age: NDArray[np.float32]
+    log_clicks: NDArray[np.float32]
     features: NDArray[np.float32]
     order: NDArray[np.int32]
     by_tag: NDArray[np.int32]
@@ -93,7 +96,20 @@ def look(
     count = min(NEWEST, len(offered))
     newest = offered[np.argpartition(-since, count - 1)[:count]] if count else offered
     newest = newest[np.argsort(-items.first_ms[newest], kind="stable")]
-    return Moment(now_ms, is_open, len(offered), features, order, by_tag, newest.astype(np.int32))
+    known_ms = np.maximum(now_ms - items.first_ms[:size], 0) + SOON_MS
+    log_age = np.log(known_ms).astype(np.float32)
+    log_clicks = np.log(items.counts[:size, -1] + 1.0)
+    return Moment(
+        now_ms,
+        is_open,
+        len(offered),
+        log_age,
+        log_clicks,
+        features,
+        order,
+        by_tag,
+        newest.astype(np.int32),
+    )
 
 
 def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -158,8 +174,8 @@ def _article_features(
         if since < 0:
             since = items.first_ms[item]
         if since > 0:
-            out[item, AGE] = np.log(max(now_ms - since, 0) + _SOON_MS)
-        out[item, SINCE_LAST] = np.log(quiet_ms + _SOON_MS / 10.0)
+            out[item, AGE] = np.log(max(now_ms - since, 0) + SOON_MS)
+        out[item, SINCE_LAST] = np.log(quiet_ms + SOON_MS / 10.0)
         out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
         # Smoothed by ten showings of the average article.
         through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)

@@ -24,6 +24,7 @@ from worker.recommend.rank import (
     Readers,
     gradient_of,
     impression_lesson,
+    mean_vectors,
     rank_readers,
     score_candidates,
     strongest_links,
@@ -333,13 +334,7 @@ class Recommender:
         vectors = self._articles.vectors
         tastes = np.zeros((len(starts) - 1, vectors.shape[1]), dtype=np.float32)
         if vectors.shape[1]:
-            for reader in range(len(tastes)):
-                last = items[
-                    starts[reader] : min(starts[reader + 1], starts[reader] + TASTE_CLICKS)
-                ]
-                if len(last):
-                    mean = vectors[last].sum(axis=0)
-                    tastes[reader] = mean / max(float(np.linalg.norm(mean)), 1e-9)
+            mean_vectors(starts, items, vectors, TASTE_CLICKS, tastes)
         return tastes
 
     def _follow_catalogue(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.rank import Articles
+from worker.recommend.rank import Articles, dot
 
 NEAR_DUPLICATE = 0.98
 """Cosine of two vectors beyond which articles with equal tags count as one."""
@@ -24,27 +24,17 @@ def likeness(one: int, other: int, articles: Articles) -> float:
     num_one = 0
     num_other = 0
     shared = 0
-    for place in range(tags.shape[1]):
-        if tags[other, place] >= 0:
-            num_other += 1
-        tag = tags[one, place]
-        if tag < 0:
-            continue
+    while num_other < tags.shape[1] and tags[other, num_other] >= 0:
+        num_other += 1
+    while num_one < tags.shape[1] and tags[one, num_one] >= 0:
+        tag = tags[one, num_one]
         num_one += 1
-        for at in range(tags.shape[1]):
+        for at in range(num_other):
             if tags[other, at] == tag:
                 shared += 1
     if num_one and num_other:
         return shared / (num_one + num_other - shared)
-    return max(0.0, _cosine(one, other, articles))
-
-
-@compiled
-def _cosine(one: int, other: int, articles: Articles) -> float:
-    total = 0.0
-    for axis in range(articles.vectors.shape[1]):
-        total += articles.vectors[one, axis] * articles.vectors[other, axis]
-    return total
+    return max(0.0, dot(articles.vectors[one], articles.vectors[other]))
 
 
 @compiled
@@ -105,7 +95,10 @@ def select(
                     continue
                 one, other = best[reader, at], best[reader, top]
                 alike = likeness(one, other, articles)
-                if alike == 1.0 and _cosine(one, other, articles) > NEAR_DUPLICATE:
+                if (
+                    alike == 1.0
+                    and dot(articles.vectors[one], articles.vectors[other]) > NEAR_DUPLICATE
+                ):
                     alike = LOST
                 loss[at] = max(loss[at], alike)
 

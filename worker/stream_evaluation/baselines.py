@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.stream_evaluation.audience import Audience
-from worker.stream_evaluation.kernels import add_cosines, add_interests, place
+from worker.stream_evaluation.kernels import LOWEST, add_cosines, add_interests, place
 from worker.stream_evaluation.pages import TagTable
 from worker.stream_evaluation.protocol import Floats, LoadedStream
 
@@ -18,9 +18,6 @@ LAST_CLICKS = 10
 
 MOST_CO_CLICKED = 20_000
 """The pairs of more articles than this would take more than 1.6 GB."""
-
-LOWEST = -1e300
-"""Below every other score: nobody has clicked the article."""
 
 _MS_PER_HOUR = 3_600_000.0
 

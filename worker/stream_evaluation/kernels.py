@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from worker.compiled import compiled
 from worker.stream_evaluation.protocol import Floats, Ints
 
-_LOWEST = -1e300  # a constant of its own: compiled code knows those of its own file
+LOWEST = -1e300
+"""Below every other score: nobody has clicked the article, or it has nothing for the reader."""
 
 
 @compiled
@@ -104,7 +105,7 @@ def add_interests(
         fit = 0.0
         for at in range(begin, end):
             fit += interests[ids[at]] / np.sqrt(float(end - begin))
-        out[item] = heights[item] + np.log2(fit) if fit > 0.0 else _LOWEST
+        out[item] = heights[item] + np.log2(fit) if fit > 0.0 else LOWEST
 
 
 @compiled
