@@ -9,6 +9,10 @@ HALF_LIVES_H = (1 / 3, 1.0, 6.0, 24.0, 168.0, 672.0, 1e7)
 """Of the click counts, in hours; the last never fades. A ladder instead of a tuned constant: the
 weights find which of them carry the stream."""
 
+NEWCOMER_HALF_LIVES_H = (24.0, 672.0)
+"""Of the counts of readers' first clicks: what those read of whom nothing is known."""
+
+FIRST_CLICKS = 5
 NUM_HALF_LIVES = len(HALF_LIVES_H)
 
 ARTICLE_FEATURES = (
@@ -18,6 +22,7 @@ ARTICLE_FEATURES = (
     "since-last-click",
     "unclicked",
     "click-through",
+    *(f"newcomers-{hours:g}h" for hours in NEWCOMER_HALF_LIVES_H),
 )
 READER_FEATURES = (
     "next",
@@ -41,6 +46,7 @@ AGE = ARTICLE_FEATURES.index("age")
 SINCE_LAST = ARTICLE_FEATURES.index("since-last-click")
 UNCLICKED = ARTICLE_FEATURES.index("unclicked")
 CLICK_THROUGH = ARTICLE_FEATURES.index("click-through")
+NEWCOMERS = CLICK_THROUGH + 1
 NEXT = FEATURES.index("next")
 RECENTLY = FEATURES.index("together-recently")
 TOGETHER = FEATURES.index("together")
@@ -58,6 +64,7 @@ SOURCES = {
     "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, POPULARITY_HABIT),
     "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
     "click-through": (CLICK_THROUGH,),
+    "newcomers": tuple(range(NEWCOMERS, NUM_ARTICLE)),
     "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),
     "tags": (TAGS,),
     "readers-like-you": (READERS_LIKE_YOU,),

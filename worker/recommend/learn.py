@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.features import HALF_LIVES_H, NUM_HALF_LIVES
+from worker.recommend.features import FIRST_CLICKS, HALF_LIVES_H, NEWCOMER_HALF_LIVES_H
 from worker.recommend.state import NEVER_MS, NO_SLOT, NUM_NEIGHBOURS, CoClicks, Items
 
 WINDOW = 50
@@ -23,6 +23,7 @@ FADING = 0.8
 """How much less a click follows the one before the one before it."""
 
 _HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
+_NEWCOMER_HALF_LIVES_MS = np.asarray(NEWCOMER_HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
 
 
 @compiled
@@ -36,12 +37,9 @@ def count_click(
     last_ms = items.last_ms[item]
     if last_ms == NEVER_MS:
         last_ms = time_ms
-    for h in range(NUM_HALF_LIVES):
-        if time_ms >= last_ms:
-            faded = items.counts[item, h] * 2.0 ** (-(time_ms - last_ms) / _HALF_LIVES_MS[h])
-            items.counts[item, h] = faded + 1.0
-        else:
-            items.counts[item, h] += 2.0 ** (-(last_ms - time_ms) / _HALF_LIVES_MS[h])
+    _count(items.counts[item], _HALF_LIVES_MS, time_ms, last_ms, 1.0)
+    newcomer = 1.0 if len(before) < FIRST_CLICKS else 0.0
+    _count(items.newcomers[item], _NEWCOMER_HALF_LIVES_MS, time_ms, last_ms, newcomer)
     items.last_ms[item] = max(last_ms, time_ms)
     items.first_ms[item] = min(items.first_ms[item], time_ms)
     slot = items.slot[item]
@@ -62,6 +60,22 @@ def count_click(
             co.next[other, slot] += fading
             _rise(co.followers, co.next, other, slot)
         fading *= FADING
+
+
+@compiled
+def _count(
+    counts: NDArray[np.float32],
+    half_lives_ms: NDArray[np.float64],
+    time_ms: int,
+    last_ms: int,
+    weight: float,
+) -> None:
+    for h in range(len(counts)):
+        fade = 2.0 ** (-abs(time_ms - last_ms) / half_lives_ms[h])
+        if time_ms >= last_ms:
+            counts[h] = counts[h] * fade + weight
+        else:
+            counts[h] += weight * fade
 
 
 @compiled

@@ -17,6 +17,8 @@ from worker.recommend.features import (
     GAPS_MS,
     HALF_LIVES_H,
     LENGTHS,
+    NEWCOMER_HALF_LIVES_H,
+    NEWCOMERS,
     NUM_ARTICLE,
     NUM_HALF_LIVES,
     SINCE_LAST,
@@ -33,7 +35,9 @@ NUM_GAPS = len(GAPS_MS) + 1
 NUM_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
 
 _HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
+_NEWCOMER_HALF_LIVES_MS = np.asarray(NEWCOMER_HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
 _FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
+_LOG_FLOOR = float(np.log(_FLOOR))
 SOON_MS = 600_000.0
 _LONG_AGO_MS = 3.0e9
 
@@ -74,16 +78,17 @@ def look(
     weights: NDArray[np.float64],
     kinds: NDArray[np.int64],
     now_ms: int,
+    kept: Moment | None = None,
 ) -> Moment:
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
     `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F).
-    kinds: (≥ 1,) which kinds of readers are about to be served.
+    kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
+    the same moment, with the same statistics, for other readers.
     """
-    features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
-    is_open = may_show & (items.first_ms[:size] <= now_ms)
-    _article_features(items, published_ms, is_open, now_ms, features)
+    seen = kept or _see(items, size, may_show, published_ms, now_ms)
+    is_open, features = seen.open, seen.features
     scores = _kind_weights(weights)[kinds].astype(np.float32) @ features.T
     offered = np.flatnonzero(is_open)
     best = _best_first(scores, offered)
@@ -92,22 +97,35 @@ def look(
     by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
     if num_tags and len(offered):
         _list_by_tag(best[0], tags, by_tag)
+    return seen._replace(order=order, by_tag=by_tag)
+
+
+def _see(
+    items: Items,
+    size: int,
+    may_show: NDArray[np.bool_],
+    published_ms: NDArray[np.int64],
+    now_ms: int,
+) -> Moment:
+    """Return what does not depend on the readers; nothing is in order yet."""
+    features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
+    is_open = may_show & (items.first_ms[:size] <= now_ms)
+    _article_features(items, published_ms, is_open, now_ms, features)
+    offered = np.flatnonzero(is_open)
     since = items.first_ms[offered]
     count = min(NEWEST, len(offered))
     newest = offered[np.argpartition(-since, count - 1)[:count]] if count else offered
     newest = newest[np.argsort(-items.first_ms[newest], kind="stable")]
     known_ms = np.maximum(now_ms - items.first_ms[:size], 0) + SOON_MS
-    log_age = np.log(known_ms).astype(np.float32)
-    log_clicks = np.log(items.counts[:size, -1] + 1.0)
     return Moment(
         now_ms,
         is_open,
         len(offered),
-        log_age,
-        log_clicks,
+        np.log(known_ms).astype(np.float32),
+        np.log(items.counts[:size, -1] + 1.0),
         features,
-        order,
-        by_tag,
+        np.empty((NUM_KINDS, 0), dtype=np.int32),
+        np.empty((0, PER_TAG), dtype=np.int32),
         newest.astype(np.int32),
     )
 
@@ -142,6 +160,14 @@ def _best_first(scores: NDArray[np.float32], offered: NDArray[np.int64]) -> NDAr
 
 
 @compiled
+def _log_count(count: float, halvings: float) -> float:
+    # What has halved thirty times is nothing, and most of an archive has.
+    if count == 0.0 or halvings > 30.0:
+        return _LOG_FLOOR
+    return float(np.log(count * 2.0**-halvings + _FLOOR))
+
+
+@compiled
 def _article_features(
     items: Items,
     published_ms: NDArray[np.int64],
@@ -166,10 +192,10 @@ def _article_features(
         last_ms = items.last_ms[item]
         quiet_ms = _LONG_AGO_MS if last_ms == NEVER_MS else max(now_ms - last_ms, 0)
         for h in range(NUM_HALF_LIVES):
-            count = items.counts[item, h]
-            if count > 0.0:
-                count *= 2.0 ** (-quiet_ms / _HALF_LIVES_MS[h])
-            out[item, h] = np.log(count + _FLOOR)
+            out[item, h] = _log_count(items.counts[item, h], quiet_ms / _HALF_LIVES_MS[h])
+        for h in range(len(_NEWCOMER_HALF_LIVES_MS)):
+            halvings = quiet_ms / _NEWCOMER_HALF_LIVES_MS[h]
+            out[item, NEWCOMERS + h] = _log_count(items.newcomers[item, h], halvings)
         since = published_ms[item]
         if since < 0:
             since = items.first_ms[item]

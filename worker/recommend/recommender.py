@@ -95,6 +95,7 @@ class Recommender:
         self._known: tuple[int, int] = (-1, -1)
         self._lift: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._lift_counted = 0
+        self._moment: tuple[tuple[int, ...], Moment] | None = None
         self._articles: Articles
         self._row_of: NDArray[np.int64]
         self._published_ms: NDArray[np.int64]
@@ -278,6 +279,7 @@ class Recommender:
         starts, items, times_ms = self._distinct_clicks(reading)
         newest_ms = np.append(times_ms, 0)[starts[:-1]]
         gaps_ms = np.where(np.diff(starts) > 0, now_ms - newest_ms, np.iinfo(np.int64).max)
+        state = (now_ms, self.statistics.num_changes, *self._known, num_items)
         moment = look(
             self.statistics.items,
             num_items,
@@ -288,7 +290,9 @@ class Recommender:
             self._weights(),
             kinds_of(np.diff(starts), gaps_ms),
             now_ms,
+            self._moment[1] if self._moment and self._moment[0] == state else None,
         )
+        self._moment = (state, moment)
         readers = Readers(
             starts,
             items,

@@ -10,7 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.features import FEATURES, NUM_FEATURES, NUM_HALF_LIVES, NUM_WEIGHT_ROWS
+from worker.recommend.features import (
+    FEATURES,
+    NEWCOMER_HALF_LIVES_H,
+    NUM_FEATURES,
+    NUM_HALF_LIVES,
+    NUM_WEIGHT_ROWS,
+)
 
 NO_SLOT = -1
 NUM_NEIGHBOURS = 24
@@ -26,6 +32,7 @@ class Items(NamedTuple):
         first_ms: (N,) int64, since when the article is known, `NOT_YET_MS` before.
         last_ms: (N,) int64, its last click, `NEVER_MS` before the first.
         counts: (N, half-lives) float32, clicks faded to `last_ms`.
+        newcomers: (N, half-lives) float32, of these the first clicks of readers, faded likewise.
         shown: (N, 2) float32, how often shown in impressions, and clicked there.
         slot: (N,) int32, place in the co-click tables.
     """
@@ -33,6 +40,7 @@ class Items(NamedTuple):
     first_ms: NDArray[np.int64]
     last_ms: NDArray[np.int64]
     counts: NDArray[np.float32]
+    newcomers: NDArray[np.float32]
     shown: NDArray[np.float32]
     slot: NDArray[np.int32]
 
@@ -74,6 +82,7 @@ def empty_items(capacity: int) -> Items:
         np.full(capacity, NOT_YET_MS, dtype=np.int64),
         np.full(capacity, NEVER_MS, dtype=np.int64),
         np.zeros((capacity, NUM_HALF_LIVES), dtype=np.float32),
+        np.zeros((capacity, len(NEWCOMER_HALF_LIVES_H)), dtype=np.float32),
         np.zeros((capacity, 2), dtype=np.float32),
         np.full(capacity, NO_SLOT, dtype=np.int32),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worker.recommend.click_log import CountedClicks, unpack_clicks
 from worker.recommend.features import FEATURES, LENGTHS
 from worker.recommend.item_model import fit_item_model
-from worker.recommend.learn import apply_gradient, count_click, count_shown
+from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown
 from worker.recommend.options import Blend
 from worker.recommend.state import (
     NO_SLOT,
@@ -57,6 +57,8 @@ class Statistics:
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
         self.num_counted = 0
+        self.num_changes = 0
+        """Grows with every change of a count or a weight."""
         self.num_renumbered = 0
         """Grows when articles get other numbers."""
         self._numbers: dict[int, int] = {}
@@ -116,6 +118,7 @@ class Statistics:
 
     def count(self, clicks: CountedClicks, tags_of: Mapping[int, Sequence[str]]) -> None:
         """Count what one reader did, and learn from it."""
+        self.num_changes += 1
         numbers = self.number(clicks.refs)
         for at in clicks.counted:
             count_click(
@@ -123,7 +126,7 @@ class Statistics:
                 self.co,
                 int(numbers[at]),
                 int(clicks.times_ms[at]),
-                numbers[at + 1 : at + 51],
+                numbers[at + 1 : at + 1 + WINDOW],
             )
             self.num_counted += 1
             self._count_tags(tags_of.get(int(clicks.refs[at]), ()), clicks.membership)
@@ -132,6 +135,7 @@ class Statistics:
 
     def learn(self, gradient: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights of a kind of reader up a gradient, (F,)."""
+        self.num_changes += 1
         if self._learning_rate:
             for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
                 apply_gradient(
@@ -155,6 +159,7 @@ class Statistics:
 
     def count_impression(self, shown: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         """Count what a reader was shown, (C,) numbers, and which of it was clicked, (C,)."""
+        self.num_changes += 1
         count_shown(self.items, shown, clicked)
 
     def _count_tags(self, tags: Sequence[str], membership: NDArray[np.float32]) -> None:
