@@ -100,6 +100,16 @@ def test_impressions_are_scored_before_they_are_learned_and_before_clicks_of_the
     assert recorder.of("shown") == [(0, (0, 1), (1,), 200)]
 
 
+def test_a_click_that_an_impression_has_told_of_is_not_scored() -> None:
+    shown = Shown(0, 250, (1, 2), (1,))
+    clicks = [(1, 1, 100), (0, 0, 200), (0, 1, 300), (1, 0, 400)]
+    recorder = Recorder(page=[1, 0], scores=[0.0, 1.0, 0.0])
+    prequential(stream_of(clicks, num_articles=3, impressions=[shown]), recorder)
+    served = [call[1:] for call in recorder.calls if call[0] == "rank"]
+    # Reader 0's click on 1 has been told; reader 1's on 0 has not.
+    assert served == [(1, 100), (0, 200), (1, 400)]
+
+
 def test_impressions_of_the_warm_up_are_learned_and_not_scored() -> None:
     impressions = [
         Shown(0, 5, (0, 1), (1,)),

@@ -77,8 +77,9 @@ def prequential(
     """Serve before every click, then learn from it; the first tenth of the clicks warms up.
 
     A click is scored where it could be foreseen: the reader has not clicked the article before,
-    and it is known (see `Audience.is_known`). Impressions after the warm-up are scored; all
-    are learned from, at their time and before the clicks of the same time.
+    it is known (see `Audience.is_known`), and no impression has told of the click already.
+    Impressions after the warm-up are scored; all are learned from, at their time and before the
+    clicks of the same time.
 
     Source: Gama, Sebastião, Rodrigues, "On evaluating stream learning algorithms", 2013.
     """
@@ -86,13 +87,16 @@ def prequential(
     begin = stream.num_clicks // 10
     impressions = iter(stream.impressions)
     coming = next(impressions, None)
+    told: set[tuple[int, int]] = set()
     for at, (user, article, now_ms) in enumerate(_clicks(stream)):
         while coming is not None and coming.time_ms <= now_ms:
             session.impression(coming, scored=at >= begin)
+            told.update((coming.user, each) for each in coming.clicked)
             coming = next(impressions, None)
         audience = session.audience
         if (
             at >= begin
+            and (user, article) not in told
             and not audience.has_clicked(user, article)
             and audience.is_known(article, now_ms)
         ):
