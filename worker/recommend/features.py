@@ -22,6 +22,7 @@ ARTICLE_FEATURES = (
     "since-last-click",
     "unclicked",
     "click-through",
+    "shown",
     *(f"newcomers-{hours:g}h" for hours in NEWCOMER_HALF_LIVES_H),
 )
 READER_FEATURES = (
@@ -46,7 +47,8 @@ AGE = ARTICLE_FEATURES.index("age")
 SINCE_LAST = ARTICLE_FEATURES.index("since-last-click")
 UNCLICKED = ARTICLE_FEATURES.index("unclicked")
 CLICK_THROUGH = ARTICLE_FEATURES.index("click-through")
-NEWCOMERS = CLICK_THROUGH + 1
+SHOWN = CLICK_THROUGH + 1
+NEWCOMERS = SHOWN + 1
 NEXT = FEATURES.index("next")
 RECENTLY = FEATURES.index("together-recently")
 TOGETHER = FEATURES.index("together")
@@ -63,7 +65,7 @@ CONTENT = FEATURES.index("content")
 SOURCES = {
     "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, POPULARITY_HABIT),
     "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
-    "click-through": (CLICK_THROUGH,),
+    "click-through": (CLICK_THROUGH, SHOWN),
     "newcomers": tuple(range(NEWCOMERS, NUM_ARTICLE)),
     "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),
     "tags": (TAGS,),
@@ -78,5 +80,7 @@ LENGTHS = (1, 5, 20, 100)
 GAPS_MS = (30 * 60_000, 12 * 3_600_000)
 """Bounds of the time since the reader's last click: within the visit, within the day, longer."""
 
-NUM_WEIGHT_ROWS = 1 + (len(LENGTHS) + 1) + (len(GAPS_MS) + 1)
-"""Weights are a sum: common, by history length, by time since the last click."""
+NUM_WEIGHT_ROWS = 1 + (len(LENGTHS) + 1) + (len(GAPS_MS) + 1) + 1
+"""The weights of a page are a sum: common, by history length, by time since the last click. The
+last row is for impressions: which of what was shown is clicked is another question than what of
+everything is."""

@@ -13,7 +13,7 @@ from worker.compiled import compiled
 from worker.recommend.features import FIRST_CLICKS, HALF_LIVES_H, NEWCOMER_HALF_LIVES_H
 from worker.recommend.state import NEVER_MS, NO_SLOT, NUM_NEIGHBOURS, CoClicks, Items
 
-WINDOW = 50
+WINDOW = 200
 """Earlier clicks of the reader that a click is counted together with."""
 
 FOLLOWED = 10

@@ -21,6 +21,7 @@ from worker.recommend.features import (
     NEWCOMERS,
     NUM_ARTICLE,
     NUM_HALF_LIVES,
+    SHOWN,
     SINCE_LAST,
     UNCLICKED,
 )
@@ -139,7 +140,7 @@ def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArr
 
 def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     by_length = weights[1 : 2 + len(LENGTHS), :NUM_ARTICLE]
-    by_gap = weights[2 + len(LENGTHS) :, :NUM_ARTICLE]
+    by_gap = weights[2 + len(LENGTHS) : -1, :NUM_ARTICLE]
     kinds = weights[0, :NUM_ARTICLE] + by_length[:, None] + by_gap[None, :]
     return kinds.reshape(NUM_KINDS, NUM_ARTICLE)
 
@@ -203,8 +204,9 @@ def _article_features(
             out[item, AGE] = np.log(max(now_ms - since, 0) + SOON_MS)
         out[item, SINCE_LAST] = np.log(quiet_ms + SOON_MS / 10.0)
         out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
-        # Smoothed by ten showings of the average article.
-        through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
+        # Smoothed by one showing of the average article.
+        through = (items.shown[item, 1] + rate) / (items.shown[item, 0] + 1.0)
+        out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
         out[item, CLICK_THROUGH] = np.log(through / rate)
         for feature in range(num_features):
             total[feature] += out[item, feature]

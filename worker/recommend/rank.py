@@ -38,7 +38,6 @@ FROM_NEIGHBOURS = 12
 """Of each of the reader's `FOLLOWED` latest clicks, and of each table."""
 FROM_NEWEST = 16
 OWN_TAGS = 4
-MODEL_WINDOW = 100
 MAX_CANDIDATES = 384
 SAMPLED = 64
 RECENT_FADING = 0.9
@@ -341,7 +340,7 @@ def _fill_co_clicks(
     start, end = readers.starts[reader], readers.starts[reader + 1]
     following = np.float32(1.0)
     recent = np.float32(1.0)
-    for click in range(start, min(end, start + MODEL_WINDOW)):
+    for click in range(start, min(end, start + WINDOW)):
         position = click - start
         slot = items.slot[readers.items[click]]
         if slot >= 0:
@@ -351,13 +350,12 @@ def _fill_co_clicks(
                 if other < 0:
                     continue
                 out[c, ITEM_MODEL] += co.model[slot, other]
-                if position < WINDOW:
-                    both = co.together[slot, other] * near
-                    out[c, TOGETHER] += both * weight[c]
-                    out[c, LIFT] += both * near * weight[c] * weight[c]
-                    if position < FOLLOWED:
-                        out[c, RECENTLY] += recent * both * weight[c]
-                        out[c, NEXT] += following * co.next[slot, other] * near * weight[c]
+                both = co.together[slot, other] * near
+                out[c, TOGETHER] += both * weight[c]
+                out[c, LIFT] += both * near * weight[c] * weight[c]
+                if position < FOLLOWED:
+                    out[c, RECENTLY] += recent * both * weight[c]
+                    out[c, NEXT] += following * co.next[slot, other] * near * weight[c]
         following *= np.float32(FADING)
         recent *= np.float32(RECENT_FADING)
     # Square roots, because counts of co-clicks have long tails.
@@ -450,12 +448,12 @@ def score_candidates(
     co: CoClicks,
     articles: Articles,
     readers: Readers,
-    weights: NDArray[np.float64],
+    weight: NDArray[np.float64],
     given: NDArray[np.int64],
     scores: NDArray[np.float64],
     features: NDArray[np.float32],
-) -> tuple[int, int]:
-    """Score given articles, (C,), for the first reader; return the reader's kind.
+) -> None:
+    """Score given articles, (C,), for the first reader by weights, (F,).
 
     scores: (C,). features: (C, F), not weighted, standardised over what the reader would be
     offered, so that they mean what they mean in a page.
@@ -463,7 +461,6 @@ def score_candidates(
     end = readers.starts[1]
     gap_ms = moment.now_ms - readers.times_ms[0] if end else 1 << 60
     length, gap = kind_of(end, gap_ms)
-    weight = weights_of(weights, length, gap)
     candidates = np.empty(MAX_CANDIDATES + len(given), dtype=np.int64)
     stamps = np.zeros(len(moment.open), dtype=np.int64)
     num = find_candidates(
@@ -488,7 +485,6 @@ def score_candidates(
         scores[c] = 0.0
         for feature in range(NUM_FEATURES):
             scores[c] += weight[feature] * table[num + c, feature]
-    return length, gap
 
 
 @compiled
@@ -634,20 +630,17 @@ def impression_lesson(
     co: CoClicks,
     articles: Articles,
     readers: Readers,
-    weights: NDArray[np.float64],
+    weight: NDArray[np.float64],
     shown: NDArray[np.int64],
     clicked: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], int, int]:
-    """Return the gradient, (F,), of the clicks of an impression, and the reader's kind.
+) -> NDArray[np.float64]:
+    """Return the gradient, (F,), of the clicks of an impression by its weights, (F,).
 
     shown: (C,) items. clicked: (C,). Each click is a choice among itself and what was not clicked.
     """
     features = np.empty((len(shown), NUM_FEATURES), dtype=np.float32)
     scores = np.empty(len(shown))
-    length, gap = score_candidates(
-        moment, items, co, articles, readers, weights, shown, scores, features
-    )
-    weight = weights_of(weights, length, gap)
+    score_candidates(moment, items, co, articles, readers, weight, shown, scores, features)
     total = np.zeros(NUM_FEATURES)
     gradient = np.empty(NUM_FEATURES)
     left = np.flatnonzero(~clicked)
@@ -659,4 +652,4 @@ def impression_lesson(
             table[0] = features[c]
             choice_gradient(table, weight, 0, len(table), 0.0, gradient)
             total += gradient
-    return total, length, gap
+    return total

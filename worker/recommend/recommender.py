@@ -165,7 +165,11 @@ class Recommender:
         now_ms: int,
         rows: NDArray[np.int64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Return the scores (C,) of given articles for one reader, and their features (C, F)."""
+        """Return the scores (C,) of given articles for one reader, and their features (C, F).
+
+        They answer which of these, all of them shown, the reader will click: by the weights of
+        impressions.
+        """
         moment, readers = self._hydrate(reading, tastes, now_ms)
         scores = np.zeros(len(rows))
         table = np.zeros((len(rows), NUM_FEATURES), dtype=np.float32)
@@ -175,7 +179,7 @@ class Recommender:
             self.statistics.co,
             self._articles,
             readers,
-            self._weights(),
+            self._weights()[-1],
             self._item_of_row[rows],
             scores,
             table,
@@ -233,18 +237,18 @@ class Recommender:
         """
         if clicked.any() and not clicked.all():
             moment, readers = self._hydrate(reading, tastes, now_ms)
-            gradient, length, gap = impression_lesson(
+            gradient = impression_lesson(
                 moment,
                 self.statistics.items,
                 self.statistics.co,
                 self._articles,
                 readers,
-                self._weights(),
+                self._weights()[-1],
                 self._item_of_row[rows],
                 clicked,
             )
             gradient[self._off] = 0.0
-            self.statistics.learn(gradient, length, gap)
+            self.statistics.learn_shown(gradient)
         self.statistics.count_impression(self._item_of_row[rows], clicked)
 
     def _weights(self) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.recommend.click_log import CountedClicks, unpack_clicks
-from worker.recommend.features import FEATURES, LENGTHS
+from worker.recommend.features import FEATURES, LENGTHS, NUM_WEIGHT_ROWS
 from worker.recommend.item_model import fit_item_model
 from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown
 from worker.recommend.options import Blend
@@ -135,17 +135,24 @@ class Statistics:
 
     def learn(self, gradient: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights of a kind of reader up a gradient, (F,)."""
+        for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
+            self._move(gradient, row)
+
+    def learn_shown(self, gradient: NDArray[Any]) -> None:
+        """Move the weights of impressions up a gradient, (F,)."""
+        self._move(gradient, NUM_WEIGHT_ROWS - 1)
+
+    def _move(self, gradient: NDArray[Any], row: int) -> None:
         self.num_changes += 1
         if self._learning_rate:
-            for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
-                apply_gradient(
-                    self.blend.weights,
-                    self.blend.squares,
-                    gradient,
-                    row,
-                    self._learning_rate,
-                    self._bound,
-                )
+            apply_gradient(
+                self.blend.weights,
+                self.blend.squares,
+                gradient,
+                row,
+                self._learning_rate,
+                self._bound,
+            )
 
     @property
     def fit_is_due(self) -> bool:
