@@ -38,6 +38,7 @@ $(VENV)/.python:
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[train,local]'
+	$(BIN)/python -m worker.recommend.warm
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml

@@ -31,6 +31,7 @@ from worker.reader_store import ReaderStore
 from worker.recommend.options import read_options
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
+from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
 from worker.settings import PREFIX, Settings
 from worker.transport import CODEC, Chunk, Consumer
@@ -103,7 +104,8 @@ class App(faust.App):
 
 
 def build_app(settings: Settings, model: Model) -> App:
-    """Put the worker together."""
+    """Put the worker together; what ranks is compiled by then."""
+    warm_up()
     redis = connect(settings)
     version = model.manifest.model_version
     catalogue = Catalogue(model.manifest.row_width, model.row_dtype)

@@ -1,0 +1,39 @@
+"""Compile everything that ranks, before the first click needs it: `python -m worker.recommend.warm`.
+
+Compiling takes a minute once after an installation; a worker that did it at its first click would
+miss its heartbeats.
+"""
+
+import numpy as np
+
+from schemas.encoded import EncodedArticle
+from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
+from worker.catalogue import Catalogue
+from worker.front_pages import pack_counted
+from worker.reading import read, tag_interests
+from worker.recommend.options import Options
+from worker.recommend.recommender import Recommender, Tastes
+from worker.recommend.statistics import Statistics
+
+
+def warm_up() -> None:
+    """Run every compiled function once, on next to nothing."""
+    catalogue = Catalogue(2, np.dtype("<f4"))
+    for name in "abc":
+        row = np.ones(2, dtype="<f4").tobytes()
+        catalogue.put(EncodedArticle(name, "", row, ["t"], 1, None))
+    statistics = Statistics(slots=2)
+    recommender = Recommender(catalogue, statistics, Options())
+    entries = [pack_entry(time, None, article_ref(name)) for time, name in ((3, "a"), (4, "b"))]
+    history = merge(None, entries, 8)
+    reading = read([bytes(HEADER_BYTES), history], catalogue, 4)
+    interests = tag_interests(reading, catalogue, 1.0)
+    tastes = Tastes(interests, np.zeros_like(interests), np.ones((2, 2), dtype=np.float32))
+    recommender.rank(reading, tastes, 10, 2, np.zeros(2, dtype=np.int64))
+    _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
+    statistics.apply(pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), {})
+    statistics.fit()
+
+
+if __name__ == "__main__":
+    warm_up()
