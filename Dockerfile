@@ -22,7 +22,8 @@ ENV PATH=/opt/frontpage/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     FRONTPAGE_BUNDLE=/bundle \
-    FRONTPAGE_DATA_DIR=/var/lib/frontpage
+    FRONTPAGE_DATA_DIR=/var/lib/frontpage \
+    NUMBA_CACHE_DIR=/var/lib/frontpage/compiled
 USER 10001:10001
 WORKDIR /var/lib/frontpage
 # Healthy means: the brokers count this container's worker among the live members of its group.

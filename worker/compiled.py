@@ -21,7 +21,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     No fast-math: two machines must rank alike.
     """
-    kernel: Callable[P, R] = numba.njit(cache=True, nogil=True)(function)
+    try:
+        kernel: Callable[P, R] = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to keep it: a read-only file system
+        kernel = numba.njit(nogil=True)(function)
     return kernel
 
 

@@ -155,6 +155,8 @@ def test_a_shortlist_ranks_as_everything_does() -> None:
     reader = see(news, history(*((f"a{i}", float(i)) for i in range(1, 9))))
     found = made.rank(*reader, NOW_MS, 10)
     allowed = [row for row in range(250) if f"a{row}" not in {f"a{i}" for i in range(1, 9)}]
+    # What is given is scored by the weights of impressions: let them be those of pages.
+    made.statistics.blend.weights[-1] = made.statistics.blend.weights[0]
     scores, _ = made.score(*reader, NOW_MS, np.array(allowed))
     best = sorted(scores.tolist(), reverse=True)[:10]
     assert found.scores[0].tolist() == pytest.approx(best, abs=1e-3)
@@ -268,3 +270,23 @@ def test_articles_without_text_vectors_rank_by_the_rest() -> None:
         news.put(EncodedArticle(f"a{i}", "v", b"", [], NOW_MS - i * HOUR_MS, None))
     found = recommender(news).rank(*see(news, NOBODY), NOW_MS + 1, 10)
     assert shown(found, news)[0] == "a0"
+
+
+def test_impressions_teach_what_is_clicked_when_shown() -> None:
+    news = many(60)
+    made = recommender(news)
+    reading, tastes = see(news, history(("a59", 1)))
+    pages = made.statistics.blend.weights[:-1].copy()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        rows = random.choice(50, 5, replace=False)
+        made.learn_impression(reading, tastes, NOW_MS, rows, rows == rows.min())
+    assert np.array_equal(pages, made.statistics.blend.weights[:-1])
+    scores, _ = made.score(reading, tastes, NOW_MS, np.array([1, 48]))
+    assert scores[0] > scores[1] + 0.5
+    # All clicked or none: nothing to choose between, but they were shown.
+    before = made.statistics.blend.weights.copy()
+    shown_before = made.statistics.items.shown[:, 0].sum()
+    made.learn_impression(reading, tastes, NOW_MS, np.array([1, 2]), np.array([True, True]))
+    assert np.array_equal(before, made.statistics.blend.weights)
+    assert made.statistics.items.shown[:, 0].sum() == shown_before + 2

@@ -126,5 +126,7 @@ def starting_blend(over: Mapping[str, float]) -> BlendState:
     """Return the weights to begin with, those in `over` instead of the usual ones."""
     weights = np.zeros((NUM_WEIGHT_ROWS, NUM_FEATURES))
     for name, weight in {**STARTING_WEIGHTS, **over}.items():
-        weights[[0, -1], FEATURES.index(name)] = weight
+        weights[0, FEATURES.index(name)] = weight
+    # What is clicked when it is shown: to begin with, that alone.
+    weights[-1, FEATURES.index("click-through")] = 1.0
     return BlendState(weights, np.full(weights.shape, 10.0))

@@ -1,7 +1,7 @@
-"""Compile everything that ranks, before the first click needs it: `python -m worker.recommend.warm`.
+"""Compile what ranks, before the first click needs it: `python -m worker.recommend.warm`.
 
-Compiling takes a minute once after an installation; a worker that did it at its first click would
-miss its heartbeats.
+Compiling takes a quarter of a minute, once after an installation; a worker that did it at its first
+click would miss its heartbeats.
 """
 
 import numpy as np
