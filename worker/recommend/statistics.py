@@ -29,6 +29,9 @@ from worker.recommend.state import (
 MAX_ITEMS = 200_000
 """Articles counted; beyond, the quarter whose last click is longest ago is forgotten."""
 
+SHOWN_RATE = 0.1
+"""Of the learning rate: a choice among the few that were shown says less than one among all."""
+
 REFIT_GROWTH = 1.25
 FIRST_FIT = 2000
 
@@ -136,21 +139,21 @@ class Statistics:
     def learn(self, gradient: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights of a kind of reader up a gradient, (F,)."""
         for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
-            self._move(gradient, row)
+            self._move(gradient, row, self._learning_rate)
 
     def learn_shown(self, gradient: NDArray[Any]) -> None:
         """Move the weights of impressions up a gradient, (F,)."""
-        self._move(gradient, NUM_WEIGHT_ROWS - 1)
+        self._move(gradient, NUM_WEIGHT_ROWS - 1, SHOWN_RATE * self._learning_rate)
 
-    def _move(self, gradient: NDArray[Any], row: int) -> None:
+    def _move(self, gradient: NDArray[Any], row: int, rate: float) -> None:
         self.num_changes += 1
-        if self._learning_rate:
+        if rate:
             apply_gradient(
                 self.blend.weights,
                 self.blend.squares,
                 gradient,
                 row,
-                self._learning_rate,
+                rate,
                 self._bound,
             )
 
