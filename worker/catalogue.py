@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
-from schemas.history import article_ref
+from schemas.history import REF_BYTES, article_ref
 
 MAX_TAGS = 16
 """Tags kept per article for ranking; the message keeps them all."""
@@ -123,6 +123,11 @@ class Catalogue:
         wide = np.zeros((len(refs), 8), dtype=np.uint8)
         wide[:, 2:] = refs
         return wide.view(">i8")[:, 0].astype(np.int64)
+
+    def tags_of(self, ref: int) -> list[str]:
+        """Return the tags of an article by its reference as a number; none of an unknown one."""
+        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
+        return [] if row is None else self.articles[row].tags
 
     def _sort_refs(self) -> None:
         # A new article is rare beside clicks: sort when one came, then every lookup is a search.

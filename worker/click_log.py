@@ -13,11 +13,10 @@ after they are stored. A worker that dies between the two leaves its batch uncou
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 from schemas import keys
-from schemas.history import article_ref
 from worker.catalogue import Catalogue
 from worker.recommend.statistics import CheckpointError, Statistics
 from worker.redis_client import Client
@@ -49,8 +48,6 @@ class ClickLog:
         self._num_since = 0
         self._written_at = time.monotonic()
         self._lock = asyncio.Lock()
-        self._tags: dict[int, Sequence[str]] = {}
-        self._tags_of = -1
 
     async def start(self) -> None:
         """Load the latest checkpoint and read on from there."""
@@ -77,17 +74,12 @@ class ClickLog:
                     await asyncio.to_thread(self._statistics.fit)
                 if len(entries) < ENTRIES_PER_READ:
                     break
-            self._statistics.forget_oldest(self._catalogue.refs())
+            if self._statistics.is_full:
+                self._statistics.forget_oldest(self._catalogue.refs())
 
     def _apply(self, entry: bytes) -> None:
-        if self._tags_of != self._catalogue.num_changes:
-            self._tags = {
-                int.from_bytes(article_ref(article.article_id), "big"): article.tags
-                for article in self._catalogue.articles
-            }
-            self._tags_of = self._catalogue.num_changes
         try:
-            self._statistics.apply(entry, self._tags)
+            self._statistics.apply(entry, self._catalogue.tags_of)
         except ValueError:
             logger.error("an entry of the click log is broken and was not counted")
 

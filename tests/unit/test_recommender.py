@@ -251,7 +251,10 @@ def test_each_readers_page_is_their_own() -> None:
 
 
 def test_exploration_takes_the_last_place_of_its_share_of_pages() -> None:
-    news = catalogue(*(article(f"a{i}", ["x"], age_h=i + 1) for i in range(40)))
+    languages = ["en", "de"]
+    news = catalogue(
+        *(article(f"a{i}", ["x"], age_h=i + 1, language=languages[i % 2]) for i in range(80))
+    )
     options = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.3))
     made = recommender(news, options)
     seeds = np.arange(10_000, dtype=np.int64)[::50]
@@ -262,6 +265,8 @@ def test_exploration_takes_the_last_place_of_its_share_of_pages() -> None:
     for reader in range(len(seeds)):
         ids = shown(found, news, reader)
         assert len(set(ids)) == 5 and "a1" not in ids
+        # The reader reads German only.
+        assert all(int(each[1:]) % 2 for each in ids)
 
 
 def test_articles_without_text_vectors_rank_by_the_rest() -> None:

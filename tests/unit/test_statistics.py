@@ -60,7 +60,7 @@ def equal(one: Statistics, other: Statistics) -> bool:
 def apply(statistics: Statistics, log: list[bytes]) -> Statistics:
     tags = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
     for each in log:
-        statistics.apply(each, tags)
+        statistics.apply(each, lambda ref: tags.get(ref, ()))
     return statistics
 
 
@@ -140,10 +140,12 @@ def test_neighbours_are_the_strongest() -> None:
 
 def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None:
     statistics = Statistics(8, max_items=20)
-    apply(statistics, [entry(1000 + i, f"b{i}") for i in range(25)])
-    kept = np.array([number("b0")], dtype=np.int64)
+    apply(statistics, [entry(1000 + i, f"b{i}") for i in range(24)])
+    assert statistics.is_full
+    apply(statistics, [entry(1024, "b24")])
+    kept = np.array([number("b0"), number("not counted yet")], dtype=np.int64)
     statistics.forget_oldest(kept)
-    assert len(statistics) == 15
+    assert len(statistics) == 15 and not statistics.is_full
     newest = statistics.number(np.array([number("b24"), number("b0")], dtype=np.int64))
     assert len(statistics) == 15
     assert statistics.items.last_ms[newest].tolist() == [1024, 1000]

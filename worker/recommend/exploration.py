@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.recommend.moment import Moment
-from worker.recommend.rank import Readers
+from worker.recommend.rank import Articles, Readers
 from worker.recommend.state import Items
 
 
@@ -18,6 +18,7 @@ def explore(
     features: NDArray[np.float32],
     moment: Moment,
     items: Items,
+    articles: Articles,
     readers: Readers,
     seeds: NDArray[np.int64],
     share: float,
@@ -37,7 +38,8 @@ def explore(
     for reader in drawn:
         own = readers.items[readers.starts[reader] : readers.starts[reader + 1]]
         for item in order:
-            if item not in page[reader] and item not in own:
+            reads = readers.languages[reader, articles.languages[item]]
+            if reads and item not in page[reader] and item not in own:
                 last = page.shape[1] - 1
                 page[reader, last] = item
                 scores[reader, last] = 0.0

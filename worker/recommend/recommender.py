@@ -148,6 +148,7 @@ class Recommender:
                 page_features,
                 moment,
                 items,
+                self._articles,
                 readers,
                 seeds,
                 options.explore_share,

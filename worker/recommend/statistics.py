@@ -5,7 +5,7 @@ worker came to know the articles themselves.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ SHOWN_RATE = 0.1
 
 REFIT_GROWTH = 1.25
 FIRST_FIT = 2000
+
+
+TagsOf = Callable[[int], Sequence[str]]
 
 
 class CheckpointError(ValueError):
@@ -89,16 +92,21 @@ class Statistics:
             self.items = grown
         return found
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more articles are counted than there should be."""
+        return len(self) > self._max_items
+
     def forget_oldest(self, keep: NDArray[np.int64]) -> None:
-        """Where there are too many articles, forget those clicked longest ago.
+        """Forget the articles that were clicked longest ago, a quarter of the limit.
 
         keep: references of articles that stay whatever their age.
         """
-        if len(self) <= self._max_items:
-            return
+        staying = self.number(keep)
         last_ms = self.items.last_ms[: len(self)].copy()
-        last_ms[self.number(keep)] = np.iinfo(np.int64).max
-        kept = np.sort(np.argsort(-last_ms, kind="stable")[: self._max_items * 3 // 4])
+        last_ms[staying] = np.iinfo(np.int64).max
+        room = max(self._max_items * 3 // 4, len(keep))
+        kept = np.sort(np.argsort(-last_ms, kind="stable")[:room])
         refs = np.fromiter(self._numbers, dtype=np.int64, count=len(self))[kept]
         items = empty_items(max(1024, len(kept)))
         for name in Items._fields:
@@ -111,15 +119,15 @@ class Statistics:
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_renumbered += 1
 
-    def apply(self, entry: bytes, tags_of: Mapping[int, Sequence[str]]) -> None:
+    def apply(self, entry: bytes, tags_of: TagsOf) -> None:
         """Count an entry of the click log, and learn from it.
 
-        tags_of: the tags of each article, by reference; an unknown one counts for no tag.
+        tags_of: the tags of an article, by reference; none of an unknown one.
         """
         for clicks in unpack_clicks(entry):
             self.count(clicks, tags_of)
 
-    def count(self, clicks: CountedClicks, tags_of: Mapping[int, Sequence[str]]) -> None:
+    def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
         """Count what one reader did, and learn from it."""
         self.num_changes += 1
         numbers = self.number(clicks.refs)
@@ -132,7 +140,7 @@ class Statistics:
                 numbers[at + 1 : at + 1 + WINDOW],
             )
             self.num_counted += 1
-            self._count_tags(tags_of.get(int(clicks.refs[at]), ()), clicks.membership)
+            self._count_tags(tags_of(int(clicks.refs[at])), clicks.membership)
         if clicks.gradient is not None:
             self.learn(clicks.gradient, clicks.length, clicks.gap)
 

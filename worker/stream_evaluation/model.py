@@ -61,8 +61,6 @@ class WorkerRecommender:
         self._recommender = Recommender(self._catalogue, self._statistics, options)
         self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
-        self._numbers = [int.from_bytes(ref, "big") for ref in self._refs]
-        self._tags = dict(zip(self._numbers, stream.tags, strict=True))
         self._histories: dict[int, bytes] = {}
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
@@ -91,7 +89,8 @@ class WorkerRecommender:
         clicked = np.array([article], dtype=np.int64)
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         member = _NOBODY if tastes.membership is None else tastes.membership
-        self._statistics.apply(pack_counted(merged, counted, lesson, member[0]), self._tags)
+        told = pack_counted(merged, counted, lesson, member[0])
+        self._statistics.apply(told, self._catalogue.tags_of)
         if self._statistics.fit_is_due:
             self._statistics.fit()
 
