@@ -138,6 +138,27 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     generated_at: datetime
 
 
+class ServedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of a page with the values of its features, in the order of the page's `features`."""
+
+    article_id: str
+    values: list[float]
+
+
+class ServedFeatures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page was ranked by; the `served-features` topic (key: user_id), where it is logged.
+
+    For training on what was served: `features` names each feature with its weight; values are
+    standardised, and values times weights add up to an item's score. `seen_from` is the moment
+    that the news were seen from.
+    """
+
+    recommendation_id: str
+    seen_from: datetime
+    features: dict[str, float]
+    items: list[ServedItem]
+
+
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """A reader asked to be forgotten; the `erasures` topic (key: user_id)."""
 
@@ -214,6 +235,7 @@ WIRE_RECORDS = (
     Visit,
     Profile,
     Recommendation,
+    ServedFeatures,
     Erasure,
     ReaderLabel,
     DeadLetter,

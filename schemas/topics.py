@@ -8,6 +8,7 @@ ERASURES = "erasures"
 PROFILES = "profiles"
 READER_LABELS = "reader-labels"
 RECOMMENDATIONS = "recommendations"
+SERVED_FEATURES = "served-features"
 VISITS = "visits"
 DEAD_LETTERS = "dead-letters"
 
@@ -22,6 +23,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     reader_labels: str = READER_LABELS
     recommendations: str = RECOMMENDATIONS
     visits: str = VISITS
+    served_features: str = SERVED_FEATURES
     dead_letters: str = DEAD_LETTERS
 
     def all(self) -> tuple[str, ...]:

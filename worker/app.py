@@ -121,6 +121,7 @@ def build_app(settings: Settings, model: Model) -> App:
             Recommender(catalogue, statistics, options),
             settings.num_recommendations,
             settings.tag_half_life_days,
+            settings.log_features,
         ),
         readers=ReaderStore(redis, settings.ttl_ms, version),
         click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms),
@@ -212,7 +213,10 @@ def check_kafka(settings: Settings) -> None:
     """
     topics = settings.topics
     # Labels are read by `frontpage snapshot` alone; an installation may do without them.
-    used = [name for name in topics.all() if name != topics.reader_labels]
+    needless = {topics.reader_labels}
+    if not settings.log_features:
+        needless.add(topics.served_features)
+    used = [name for name in topics.all() if name not in needless]
     Emitter(librdkafka_config(settings)).check(used)
 
 

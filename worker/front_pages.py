@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
-from schemas.records import Profile, Recommendation
+from schemas.records import Profile, Recommendation, ServedFeatures
 from worker import messages
 from worker.affinity import AffinityTable
 from worker.model import Estimates, Model
@@ -37,6 +37,8 @@ class FrontPage(NamedTuple):
 
     profile: Profile
     recommendation: Recommendation
+    served: ServedFeatures | None
+    """What the page was ranked by, if that is logged."""
     unknown: list[bytes]
     """References of clicked articles that are not known yet and would change the profile."""
 
@@ -58,12 +60,14 @@ class FrontPages:
         recommender: Recommender,
         num_recommendations: int,
         tag_half_life_days: float,
+        log_features: bool = False,
     ) -> None:
         self._model = model
         self._recommender = recommender
         self._catalogue = recommender.catalogue
         self._num_recommendations = num_recommendations
         self._tag_half_life_days = tag_half_life_days
+        self._log_features = log_features
         self._affinity = AffinityTable(model.affinity) if model.affinity else None
 
     def make(
@@ -116,7 +120,10 @@ class FrontPages:
             user_ids, ids, ranked, seen.tastes.interests, catalogue, manifest, now
         )
         missing = unknown_refs(seen.reading, histories)
-        yield from map(FrontPage, profiles, pages, missing)
+        served: Sequence[ServedFeatures | None] = [None] * len(pages)
+        if self._log_features:
+            served = messages.served_features(pages, ranked, news_ms)
+        yield from map(FrontPage, profiles, pages, served, missing)
 
     def rank(self, histories: Sequence[bytes], news_ms: int) -> Ranked:
         """Return the pages alone, without exploration: what `evaluate-stream` measures."""

@@ -15,12 +15,14 @@ from schemas.records import (
     Reason,
     Recommendation,
     RecommendedItem,
+    ServedFeatures,
+    ServedItem,
 )
 from schemas.timestamps import from_ms
 from worker.catalogue import Catalogue
 from worker.model import Estimates
 from worker.reading import Reading
-from worker.recommend.features import SOURCES
+from worker.recommend.features import FEATURES, SOURCES
 from worker.recommend.recommender import Ranked
 
 PROFILE_TAGS = 10
@@ -97,8 +99,9 @@ def recommendations(
     scores = ranked.scores.astype(np.float64).round(4).tolist()
     explored = ranked.explored.tolist()
     linked = ranked.linked.tolist()
+    by_feature = ranked.shares
     sums = np.stack(
-        [ranked.features[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()], axis=2
+        [by_feature[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()], axis=2
     )
     shares = sums.astype(np.float64).round(4).tolist()
     pages = []
@@ -114,6 +117,26 @@ def recommendations(
             )
         )
     return pages
+
+
+def served_features(
+    pages: list[Recommendation], ranked: Ranked, now_ms: int
+) -> list[ServedFeatures]:
+    """Build the records of what each page was ranked by."""
+    values = ranked.features.astype(np.float64).round(4).tolist()
+    weights = ranked.weights.round(4).tolist()
+    return [
+        ServedFeatures(
+            recommendation_id=page.recommendation_id,
+            seen_from=from_ms(now_ms),
+            features=dict(zip(FEATURES, weights[i], strict=True)),
+            items=[
+                ServedItem(article_id=item.article_id, values=values[i][place])
+                for place, item in enumerate(page.items)
+            ],
+        )
+        for i, page in enumerate(pages)
+    ]
 
 
 def recommendation_id(history: bytes, model_version: str) -> str:

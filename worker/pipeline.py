@@ -28,7 +28,7 @@ from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
-from worker.front_pages import FrontPages
+from worker.front_pages import FrontPage, FrontPages
 from worker.intake import BadMessage, decoder_of, sort_records
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.redis_client import is_transient
@@ -206,6 +206,7 @@ class Pipeline:
                 _json.encode(page.recommendation),
                 page.unknown,
                 entry,
+                self._served(page),
             )
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
@@ -225,15 +226,13 @@ class Pipeline:
                 [visits[user_id] for user_id in pending],
             )
             updates = [
-                PageUpdate(user_id, packed, _json.encode(page.recommendation))
+                PageUpdate(user_id, packed, _json.encode(page.recommendation), self._served(page))
                 for user_id, packed, page in zip(pending, held, pages, strict=True)
             ]
             lost = set(await self._readers.write_pages(updates))
             for index, update in enumerate(updates):
                 if index not in lost:
-                    self._emitter.send(
-                        self._topics.recommendations, update.user_id, update.recommendation
-                    )
+                    self._emit_page(update)
             pending = [updates[index].user_id for index in sorted(lost)]
 
     async def follow_catalogue(self, interval_s: float) -> None:
@@ -268,7 +267,16 @@ class Pipeline:
     def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
         for update in updates:
             self._emitter.send(self._topics.profiles, update.user_id, update.profile)
-            self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
+            self._emit_page(update)
+
+    def _emit_page(self, update: ReaderUpdate | PageUpdate) -> None:
+        self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
+        if update.served is not None:
+            self._emitter.send(self._topics.served_features, update.user_id, update.served)
+
+    @staticmethod
+    def _served(page: FrontPage) -> bytes | None:
+        return None if page.served is None else _json.encode(page.served)
 
     def _bury(self, bad: Iterable[BadMessage]) -> None:
         for message in bad:

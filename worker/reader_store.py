@@ -40,6 +40,8 @@ class ReaderUpdate(NamedTuple):
     """References of clicked articles that are not known yet and would change the profile."""
     told: bytes = b""
     """What the click log is told of the reader."""
+    served: bytes | None = None
+    """The record of the page's features, if they are logged."""
 
 
 class PageUpdate(NamedTuple):
@@ -49,6 +51,7 @@ class PageUpdate(NamedTuple):
     held: bytes | None
     """The history it was made from."""
     recommendation: bytes
+    served: bytes | None = None
 
 
 class WriteResult(NamedTuple):

@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_reader_labels: Name = "reader-labels"
     topic_recommendations: Name = "recommendations"
     topic_visits: Name = "visits"
+    topic_served_features: Name = "served-features"
     topic_dead_letters: Name = "dead-letters"
 
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -75,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     num_recommendations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     recommend_file: Path | None = None
     """How to recommend, in TOML; see `worker/recommend/options.py`."""
+    log_features: bool = False
+    """Whether the features of each emitted item go to the topic of served features."""
     market: str | None = None
     """Which of that file's markets this worker serves."""
     co_click_slots: Annotated[int, msgspec.Meta(ge=2, le=8192)] = 2048
@@ -93,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             reader_labels=self.topic_reader_labels,
             recommendations=self.topic_recommendations,
             visits=self.topic_visits,
+            served_features=self.topic_served_features,
             dead_letters=self.topic_dead_letters,
         )
 

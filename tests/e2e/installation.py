@@ -150,6 +150,7 @@ def installation(
             topic_profiles=f"profiles-{name}",
             topic_reader_labels=f"reader-labels-{name}",
             topic_recommendations=f"recommendations-{name}",
+            topic_served_features=f"served-features-{name}",
             topic_visits=f"visits-{name}",
             topic_dead_letters=f"dead-letters-{name}",
             commit_interval_s=0.2,

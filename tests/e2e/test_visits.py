@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka import Message
 
-from schemas.records import Recommendation
+from schemas.records import Recommendation, ServedFeatures
 from tests.e2e.installation import Installation, installation
 from tests.kafka_broker import TestBroker
 
@@ -113,3 +114,24 @@ def test_a_reader_who_comes_back_is_shown_news_and_nothing_read(site: Installati
         site.settings.topic_dead_letters, lambda messages: len(messages) == len(bad)
     )
     assert {message.value() for message in letters} <= {*bad, None}
+
+
+def test_what_a_page_was_ranked_by_is_logged_where_asked_for(site: Installation) -> None:
+    site.start_worker(log_features=True)
+    publish(site)
+    click(site, "a5", 1)
+    site.wait_until_stored()
+    page = site.recommendations()["u0"]
+    shown = [item.article_id for item in page.items]
+
+    def records(messages: list[Message]) -> list[ServedFeatures]:
+        found = [msgspec.json.decode(each.value() or b"", type=ServedFeatures) for each in messages]
+        # An earlier page, from before its articles were known, may have the same id.
+        return [each for each in found if [item.article_id for item in each.items] == shown]
+
+    found = site.read_topic(site.settings.topic_served_features, lambda got: bool(records(got)))
+    served = records(found)[-1]
+    assert served.recommendation_id == page.recommendation_id
+    for logged, item in zip(served.items, page.items, strict=True):
+        parts = zip(served.features.values(), logged.values, strict=True)
+        assert abs(sum(weight * value for weight, value in parts) - item.score) < 0.01

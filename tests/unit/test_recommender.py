@@ -168,7 +168,7 @@ def test_reasons_add_up_to_the_score() -> None:
     click(made, "a3", NOW_MS - HOUR_MS, num=3)
     reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
     found = made.rank(reading, tastes, NOW_MS, 10)
-    assert found.features.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
+    assert found.shares.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
     at = next(at for at, row in enumerate(found.rows[0]) if row >= 0)
     assert (found.rows[0] >= 0).any() and at == 0
     item = messages._item(
@@ -176,7 +176,7 @@ def test_reasons_add_up_to_the_score() -> None:
         tastes.interests[0],
         int(found.rows[0, 0]),
         float(found.scores[0, 0]),
-        [float(found.features[0, 0, list(columns)].sum()) for columns in SOURCES.values()],
+        [float(found.shares[0, 0, list(columns)].sum()) for columns in SOURCES.values()],
         -1,
         False,
     )
@@ -191,7 +191,7 @@ def test_a_source_that_is_off_weighs_nothing_and_learns_nothing(source: str) -> 
     click(made, "a3", NOW_MS - HOUR_MS, num=3)
     reader = see(news, history(("a1", 1), ("a2", 3)))
     off = list(SOURCES[source])
-    assert not made.rank(*reader, NOW_MS, 10).features[:, :, off].any()
+    assert not made.rank(*reader, NOW_MS, 10).shares[:, :, off].any()
     (lesson,) = made.lessons(*reader, NOW_MS, np.array([5]))
     assert not lesson.gradient[off].any() and lesson.gradient.any()
 

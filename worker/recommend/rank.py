@@ -393,11 +393,12 @@ def rank_readers(
     best: NDArray[np.int64],
     scores: NDArray[np.float32],
     features: NDArray[np.float32],
+    used: NDArray[np.float64],
 ) -> None:
     """Write each reader's best articles, best first.
 
     best: (B, M) int64, -1 where there is no more. scores: (B, M) float32. features: (B, M, F)
-    float32, each weighted: what of the score comes from it.
+    float32. used: (B, F), the reader's weights; features times weights add up to the score.
     """
     num_readers, wanted = best.shape
     stamps = np.zeros(len(moment.open), dtype=np.int64)
@@ -410,6 +411,7 @@ def rank_readers(
         gap_ms = moment.now_ms - readers.times_ms[start] if end > start else 1 << 60
         length, gap = kind_of(end - start, gap_ms)
         weight = weights_of(weights, length, gap)
+        used[reader] = weight
         num = find_candidates(
             reader,
             length * NUM_GAPS + gap,
@@ -438,7 +440,7 @@ def rank_readers(
             best[reader, place] = candidates[c]
             scores[reader, place] = score[c]
             for feature in range(NUM_FEATURES):
-                features[reader, place, feature] = weight[feature] * table[c, feature]
+                features[reader, place, feature] = table[c, feature]
 
 
 @compiled

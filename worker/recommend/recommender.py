@@ -49,7 +49,8 @@ class Ranked(NamedTuple):
     Attributes:
         rows: (B, k) int64 catalogue rows, -1 where there is no more.
         scores: (B, k) float32, log of how much likelier than the average article it is clicked.
-        features: (B, k, F) float32, what of the score comes from each feature; they add up to it.
+        features: (B, k, F) float32, standardised.
+        weights: (B, F) float64.
         linked: (B, k) int64 row of the clicked article that it is most co-clicked with, or -1.
         explored: (B, k) bool, whether it is shown to learn about it.
     """
@@ -57,8 +58,14 @@ class Ranked(NamedTuple):
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     features: NDArray[np.float32]
+    weights: NDArray[np.float64]
     linked: NDArray[np.int64]
     explored: NDArray[np.bool_]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """What of the score comes from each feature, (B, k, F); they add up to it."""
+        return self.features * self.weights[:, None, :]
 
 
 class Tastes(NamedTuple):
@@ -121,13 +128,16 @@ class Recommender:
         scores = np.zeros(shape, dtype=np.float32)
         features = np.zeros((*shape, NUM_FEATURES), dtype=np.float32)
         items, co, weights = self.statistics.items, self.statistics.co, self._weights()
-        rank_readers(moment, items, co, self._articles, readers, weights, best, scores, features)
+        used = np.zeros((shape[0], NUM_FEATURES))
+        rank_readers(
+            moment, items, co, self._articles, readers, weights, best, scores, features, used
+        )
         chosen = np.full((shape[0], k), -1, dtype=np.int64)
         options = self.options.selection
         select(
             best,
             scores,
-            _SOURCE_OF[features.argmax(axis=2)],
+            _SOURCE_OF[(features * used[:, None, :]).argmax(axis=2)],
             self._articles,
             options.diversity,
             options.max_per_tag,
@@ -157,7 +167,7 @@ class Recommender:
         strongest_links(items, co, readers, page, links)
         row_of = np.append(self._row_of, -1)  # -1 stands for nothing there, too
         rows, linked = row_of[page], row_of[links]
-        return Ranked(rows, page_scores, page_features, linked, explored)
+        return Ranked(rows, page_scores, page_features, used, linked, explored)
 
     def score(
         self,
