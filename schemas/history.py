@@ -18,6 +18,7 @@ that any two share a reference is 2 in 100,000.)
 
 import zlib
 from hashlib import blake2b
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,14 @@ def unpack(packed: bytes | None) -> bytes:
     if packed[0] != FORMAT_VERSION or (len(packed) - HEADER_BYTES) % ENTRY_BYTES:
         raise ValueError(f"not a history of format {FORMAT_VERSION}")
     return packed[HEADER_BYTES:]
+
+
+def is_history(packed: bytes | None) -> TypeGuard[bytes]:
+    """Tell whether there is a history, of this format."""
+    try:
+        return bool(unpack(packed))
+    except ValueError:
+        return False
 
 
 def num_clicks(packed: bytes | None) -> int:

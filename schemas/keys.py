@@ -18,6 +18,12 @@ CLICK_LOG = "{statistics}:log"
 CHECKPOINT = "{statistics}:checkpoint"
 """Statistics up to a position of the click log."""
 
+STATISTICS_EPOCH = "{statistics}:epoch"
+"""Drawn when the statistics begin: another one means a Redis that came back empty."""
+
+LOG_TRIMMED = "{statistics}:trimmed"
+"""Up to where the click log has been cut; who has not read so far loads the checkpoint."""
+
 CHECKPOINT_LOCK = "{statistics}:lock"
 """There while a checkpoint is young enough; whoever sets it writes the next."""
 

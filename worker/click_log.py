@@ -7,7 +7,8 @@ then by whoever is first; the log is cut behind the checkpoint before it. So a n
 the checkpoint, reads the rest, and agrees.
 
 On a Redis Cluster the log lies on another node than the reader: there the clicks are put on it
-after they are stored. A worker that dies between the two leaves its batch uncounted.
+after they are stored. A worker that dies or loses the node between the two leaves its batch
+uncounted; a command sent again by the client may count it twice.
 """
 
 import asyncio
@@ -15,13 +16,14 @@ import logging
 import time
 from collections.abc import Iterable
 from typing import Any, cast
+from uuid import uuid4
 
 from schemas import keys
 from worker.catalogue import Catalogue
 from worker.recommend.statistics import CheckpointError, Statistics
 from worker.redis_client import Client
 
-ENTRIES_PER_READ = 256
+ENTRIES_PER_READ = 64
 MAX_ENTRIES = 10_000
 """Most entries of the log, should no worker write checkpoints."""
 
@@ -43,6 +45,7 @@ class ClickLog:
         self._statistics = statistics
         self._catalogue = catalogue
         self._ttl_ms = ttl_ms
+        self._epoch: bytes | None = None
         self._position = "0-0"
         self._checkpointed = "0-0"
         self._num_since = 0
@@ -51,31 +54,49 @@ class ClickLog:
 
     async def start(self) -> None:
         """Load the latest checkpoint and read on from there."""
-        await self._load()
         await self.follow()
 
     async def follow(self) -> None:
         """Count what has been put on the log since the last call."""
         async with self._lock:
-            while True:
-                found = cast(
-                    "Any",
-                    await self._client.xread(
-                        {keys.CLICK_LOG: self._position}, count=ENTRIES_PER_READ
-                    ),
-                )
-                entries = _entries(found)
-                for position, entry in entries:
-                    self._apply(entry)
-                    self._position = position
-                self._num_since += len(entries)
-                if self._statistics.fit_is_due:
-                    # Seconds of a large matrix: in a thread, for the heartbeats' sake.
-                    await asyncio.to_thread(self._statistics.fit)
-                if len(entries) < ENTRIES_PER_READ:
-                    break
+            while await self._read():
+                pass
+
+    async def _read(self) -> bool:
+        """Count some entries; tell whether there may be more."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.get(keys.STATISTICS_EPOCH)
+        pipeline.get(keys.LOG_TRIMMED)
+        pipeline.xread({keys.CLICK_LOG: self._position}, count=ENTRIES_PER_READ)
+        epoch, trimmed, found = await pipeline.execute()
+        if epoch is None or epoch != self._epoch:
+            await self._begin()
+            return True
+        if trimmed and _order(self._position) < _order(trimmed.decode()):
+            await self._load()
+            return True
+        entries = _entries(found)
+        for position, entry in entries:
+            self._apply(entry)
+            self._position = position
+            self._num_since += 1
             if self._statistics.is_full:
                 self._statistics.forget_oldest(self._catalogue.refs())
+            if self._statistics.fit_is_due:
+                # Seconds of a large matrix: in a thread, for the heartbeats' sake.
+                self._statistics.install(await asyncio.to_thread(self._statistics.fitted))
+        return len(entries) == ENTRIES_PER_READ
+
+    async def _begin(self) -> None:
+        """Begin with the statistics that Redis holds, or with none in an empty one."""
+        drawn = uuid4().hex.encode()
+        await self._client.set(keys.STATISTICS_EPOCH, drawn, nx=True, px=self._ttl_ms)
+        if self._epoch is not None:
+            logger.warning("Redis came back without its statistics: they begin anew")
+        self._epoch = cast("Any", await self._client.get(keys.STATISTICS_EPOCH))
+        self._statistics.reset()
+        self._position = self._checkpointed = "0-0"
+        await self._load()
 
     def _apply(self, entry: bytes) -> None:
         try:
@@ -100,29 +121,43 @@ class ClickLog:
         if not await self._client.set(keys.CHECKPOINT_LOCK, b"1", nx=True, px=LOCK_MS):
             return False
         async with self._lock:
-            position = self._position
-            # Not in a thread: the arrays must not change meanwhile.
-            dumped = self._statistics.dump()
-            behind, self._checkpointed = self._checkpointed, position
-            self._num_since = 0
-            self._written_at = time.monotonic()
-        value = position.encode() + b" " + dumped
+            position, num_since = self._position, self._num_since
+            snapshot = self._statistics.snapshot()
+        value = position.encode() + b" " + await asyncio.to_thread(self._statistics.pack, snapshot)
         await self._client.set(keys.CHECKPOINT, value, px=self._ttl_ms)
+        behind, self._checkpointed = self._checkpointed, position
+        self._num_since -= num_since
+        self._written_at = time.monotonic()
         # Behind the checkpoint before this one: a worker may be loading that.
+        await self._client.set(keys.LOG_TRIMMED, behind, px=self._ttl_ms)
         await self._client.xtrim(keys.CLICK_LOG, minid=behind, approximate=True)
+        await self._client.pexpire(keys.STATISTICS_EPOCH, self._ttl_ms)
         return True
 
     async def _load(self) -> None:
         value: bytes | None = cast("Any", await self._client.get(keys.CHECKPOINT))
         if not value:
+            # Nothing to load: read what is left.
+            self._position = max(self._position, await self._trimmed(), key=_order)
             return
         position, _, dumped = value.partition(b" ")
         try:
             self._statistics.load(dumped)
         except CheckpointError as error:
             logger.warning("statistics start anew: %s", error)
+            self._position = max(self._position, await self._trimmed(), key=_order)
             return
         self._position = self._checkpointed = position.decode()
+
+    async def _trimmed(self) -> str:
+        trimmed: bytes | None = cast("Any", await self._client.get(keys.LOG_TRIMMED))
+        return trimmed.decode() if trimmed else "0-0"
+
+
+def _order(position: str) -> tuple[int, int]:
+    """Return a stream position as numbers that compare."""
+    ms, _, number = position.partition("-")
+    return int(ms), int(number or 0)
 
 
 def _entries(found: Any) -> list[tuple[str, bytes]]:

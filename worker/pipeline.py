@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from schemas.history import ENTRY_BYTES, REF_BYTES, merge
+from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.catalogue import Catalogue
@@ -220,7 +220,7 @@ class Pipeline:
             now_ms = self._clock_ms()
             pages = self._front_pages.make(
                 pending,
-                [packed or b"" for packed in held],
+                [packed if is_history(packed) else b"" for packed in held],
                 min(self._newest_click_ms or now_ms, now_ms),
                 datetime.fromtimestamp(now_ms / 1000, UTC),
                 [visits[user_id] for user_id in pending],

@@ -152,3 +152,33 @@ async def test_on_a_cluster_clicks_are_counted_after_they_are_stored(tmp_path: P
         assert counts(statistics, "a") == [5]
         assert await readers.write_pages([PageUpdate("u9", None, b"page")]) == []
         await client.aclose()
+
+
+async def test_an_emptied_redis_begins_anew_and_nothing_counts_twice(client: Client) -> None:
+    readers = ReaderStore(client, TTL_MS, "v1")
+    log, statistics = worker(client)
+    await readers.write([update("u1", None, "a")])
+    await log.follow()
+    await client.flushall()
+    # The clicks are replayed, as they must be, and are new to the histories.
+    await readers.write([update("u1", None, "a"), update("u2", None, "a")])
+    await log.follow()
+    assert counts(statistics, "a") == [2]
+
+
+async def test_who_falls_behind_what_was_cut_loads_the_checkpoint(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click_log, "CHECKPOINT_ENTRIES", 1)
+    readers = ReaderStore(client, TTL_MS, "v1")
+    slow, statistics = worker(client)
+    fast, _ = worker(client)
+    await slow.follow()
+    for number in range(6):
+        await readers.write([update(f"u{number}", None, "a")])
+        await fast.follow()
+        await client.delete(keys.CHECKPOINT_LOCK)
+        assert await fast.checkpoint()
+    await client.xtrim(keys.CLICK_LOG, maxlen=1, approximate=False)
+    await slow.follow()
+    assert counts(statistics, "a") == [6]

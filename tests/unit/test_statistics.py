@@ -5,12 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
-from worker.recommend.click_log import pack_clicks
+from worker.recommend.click_log import pack_clicks, unpack_clicks
 from worker.recommend.features import NUM_FEATURES
 from worker.recommend.item_model import PENALTY, fit_item_model
 from worker.recommend.learn import count_click
 from worker.recommend.options import Blend
-from worker.recommend.state import NO_SLOT, empty_co_clicks, empty_items
+from worker.recommend.state import NEVER_MS, NO_SLOT, empty_co_clicks, empty_items
 from worker.recommend.statistics import CheckpointError, Statistics
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -145,10 +145,11 @@ def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None
     apply(statistics, [entry(1024, "b24")])
     kept = np.array([number("b0"), number("not counted yet")], dtype=np.int64)
     statistics.forget_oldest(kept)
-    assert len(statistics) == 15 and not statistics.is_full
+    # 15 of the clicked ones, and the two to keep, of which b0 has lost its clicks.
+    assert len(statistics) == 17 and not statistics.is_full
     newest = statistics.number(np.array([number("b24"), number("b0")], dtype=np.int64))
-    assert len(statistics) == 15
-    assert statistics.items.last_ms[newest].tolist() == [1024, 1000]
+    assert len(statistics) == 17
+    assert statistics.items.last_ms[newest].tolist() == [1024, NEVER_MS]
     held = statistics.co.item[statistics.co.item >= 0]
     assert (statistics.items.slot[held] >= 0).all()
 
@@ -175,10 +176,55 @@ def test_the_item_model_is_the_closed_form() -> None:
         clicks[reader, read] = 1
         for at, item in enumerate(read):
             count_click(items, co, int(item), reader * 10 + at, read[:at][::-1].copy())
-    fit_item_model(co)
+    fitted = fit_item_model(co)
     gram = clicks.T @ clicks
     inverse = np.linalg.inv(gram + PENALTY * np.diag(gram).mean() * np.eye(8))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     slots = items.slot[:8]
-    assert np.allclose(co.model[np.ix_(slots, slots)], expected, atol=1e-5)
+    assert np.allclose(fitted.weights[np.ix_(slots, slots)], expected, atol=1e-5)
+
+
+def test_a_gradient_of_other_features_is_refused_before_anything_counts() -> None:
+    statistics = Statistics(8)
+    (clicks,) = unpack_clicks(entry(1000, "a1"))
+    for wrong in (
+        clicks._replace(gradient=np.ones(3, dtype=np.float32)),
+        clicks._replace(gradient=np.full(NUM_FEATURES, np.nan, dtype=np.float32)),
+        clicks._replace(length=9),
+        clicks._replace(gap=7),
+    ):
+        with pytest.raises(ValueError, match="does not fit"):
+            statistics.count(wrong, lambda _: ())
+    assert statistics.num_counted == 0
+
+
+def test_clicks_of_one_batch_on_new_articles_count_together() -> None:
+    statistics = Statistics(8)
+    body = b"".join(pack_entry(9 - at, None, article_ref(name)) for at, name in enumerate("abcb"))
+    told = pack_clicks(body, [0, 2, 3], np.ones(2, dtype=np.float32), None, 0, 0)
+    statistics.apply(told, lambda _: ())
+    a, b, c = statistics.number(np.array([number(name) for name in "abc"], dtype=np.int64))
+    slot, together = statistics.items.slot, statistics.co.together
+    assert together[slot[a], slot[b]] == together[slot[a], slot[c]] == 1  # b twice before a: once
+    assert together[slot[b], slot[c]] == 1
+
+
+def test_a_model_with_other_segments_begins_anew() -> None:
+    statistics = apply(Statistics(8), stream(5))
+    other = pack_clicks(
+        pack_entry(10**9, None, article_ref("a1")), [0], np.ones(5, dtype=np.float32), None, 0, 0
+    )
+    apply(statistics, [other])
+    assert {len(counts) for counts in statistics.tag_counts.values()} == {6}
+    Statistics(8).load(statistics.dump())
+
+
+def test_what_is_forgotten_leaves_nothing_to_its_slot() -> None:
+    statistics = Statistics(32, max_items=8)
+    apply(statistics, [entry(1000 + i, f"b{i}", f"b{i - 1}") for i in range(12)])
+    statistics.forget_oldest(np.empty(0, dtype=np.int64))
+    free = np.flatnonzero(statistics.co.item < 0)
+    assert len(free) and not statistics.co.together[free].any()
+    for near in (statistics.co.neighbours, statistics.co.followers):
+        assert not np.isin(near, free).any()

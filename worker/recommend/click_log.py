@@ -8,12 +8,14 @@ The log carries no reader id. Layout, big-endian, after a length of 4 bytes:
 | 1, 2 | the reader's kind (history length, time since the last click) |
 | 3 | S, number of segments |
 | 4-5, 6-7, 8-9 | features F (0: nothing to learn), counted clicks C, entries E |
+| 10-13 | checksum of the names of the features: a gradient of others teaches nothing |
 | then | F float32 gradient; S bytes membership in 1/255; C uint16 positions; E × 16 entries |
 
 The entries are those of a history, newest first: each counted click and what came before it.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, read_entries
+from worker.recommend.features import FEATURES
 
 FORMAT_VERSION = 1
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">BBBBHHH")
+_HEAD = struct.Struct(">BBBBHHHI")
+_FINGERPRINT = zlib.crc32(" ".join(FEATURES).encode())
 
 
 class CountedClicks(NamedTuple):
@@ -68,6 +72,7 @@ def pack_clicks(
         len(learned) // 4,
         len(counted),
         len(entries) // ENTRY_BYTES,
+        _FINGERPRINT,
     )
     body = head + learned + shares + positions + entries
     return _LENGTH.pack(len(body)) + body
@@ -88,20 +93,24 @@ def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
         at += _LENGTH.size + size
         if len(body) != size or size < _HEAD.size:
             raise ValueError("a click log entry is cut off")
-        version, length, gap, segments, features, counted, entries = _HEAD.unpack_from(body)
+        head = _HEAD.unpack_from(body)
+        version, length, gap, segments, features, counted, entries, fingerprint = head
         if version != FORMAT_VERSION:
             continue
         bounds = np.cumsum([_HEAD.size, 4 * features, segments, 2 * counted, 16 * entries])
         if bounds[-1] != size:
             raise ValueError("the sizes in a click log entry do not fit")
         times_ms, refs = read_entries(body[bounds[3] :])
+        positions = np.frombuffer(body[bounds[2] : bounds[3]], dtype=">u2").tolist()
+        if any(position >= entries for position in positions):
+            raise ValueError("a click log entry counts what it does not hold")
         yield CountedClicks(
             refs,
             times_ms,
-            np.frombuffer(body[bounds[2] : bounds[3]], dtype=">u2").tolist(),
+            positions,
             np.frombuffer(body[bounds[1] : bounds[2]], dtype=np.uint8).astype(np.float32) / 255.0,
             np.frombuffer(body[bounds[0] : bounds[1]], dtype=">f4").astype(np.float32)
-            if features
+            if features and fingerprint == _FINGERPRINT
             else None,
             length,
             gap,

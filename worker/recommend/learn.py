@@ -91,23 +91,25 @@ def _take_slot(items: Items, co: CoClicks, item: int) -> int:
             weakest, least = slot, items.last_ms[held]
     if co.item[weakest] >= 0:
         items.slot[co.item[weakest]] = NO_SLOT
-        co.next[weakest, :] = 0.0
-        co.next[:, weakest] = 0.0
-        co.together[weakest, :] = 0.0
-        co.together[:, weakest] = 0.0
-        co.model[weakest, :] = 0.0
-        co.model[:, weakest] = 0.0
-        for slot in range(len(co.item)):
-            _leave(co.neighbours, slot, weakest)
-            _leave(co.followers, slot, weakest)
-            _leave(co.model_neighbours, slot, weakest)
-        co.neighbours[weakest, :] = -1
-        co.followers[weakest, :] = -1
-        co.model_neighbours[weakest, :] = -1
+        free_slot(co, weakest)
     co.item[weakest] = item
     co.clicks[weakest] = 0.0
     items.slot[item] = weakest
     return weakest
+
+
+@compiled
+def free_slot(co: CoClicks, freed: int) -> None:
+    """Forget everything about a slot, and let no other slot point to it."""
+    co.item[freed] = -1
+    co.clicks[freed] = 0.0
+    for table in (co.next, co.together, co.model):
+        table[freed, :] = 0.0
+        table[:, freed] = 0.0
+    for near in (co.neighbours, co.followers, co.model_neighbours):
+        for slot in range(len(near)):
+            _leave(near, slot, freed)
+        near[freed, :] = -1
 
 
 @compiled

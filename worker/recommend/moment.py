@@ -186,6 +186,7 @@ def _article_features(
         clicked += items.shown[item, 1]
     rate = (clicked + 1.0) / (shown + 10.0)
     num_open = 0
+    num_dated = 0
     for item in range(size):
         if not is_open[item]:
             continue
@@ -201,6 +202,7 @@ def _article_features(
         if since < 0:
             since = items.first_ms[item]
         if since > 0:
+            num_dated += 1
             out[item, AGE] = np.log(max(now_ms - since, 0) + SOON_MS)
         out[item, SINCE_LAST] = np.log(quiet_ms + SOON_MS / 10.0)
         out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
@@ -214,12 +216,17 @@ def _article_features(
     if num_open == 0:
         return
     for feature in range(num_features):
-        mean = total[feature] / num_open
-        variance = square[feature] / num_open - mean * mean
+        # Of undated articles the age is not known: they stand in the middle.
+        num = max(num_dated, 1) if feature == AGE else num_open
+        mean = total[feature] / num
+        variance = square[feature] / num - mean * mean
         scale = 1.0 / np.sqrt(variance) if variance > 1e-6 else 0.0
         for item in range(size):
-            if is_open[item]:
-                out[item, feature] = (out[item, feature] - mean) * scale
+            if not is_open[item]:
+                continue
+            if feature == AGE and out[item, AGE] == 0.0:
+                continue
+            out[item, feature] = (out[item, feature] - mean) * scale
 
 
 @compiled

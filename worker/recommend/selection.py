@@ -95,9 +95,9 @@ def select(
                     continue
                 one, other = best[reader, at], best[reader, top]
                 alike = likeness(one, other, articles)
-                if (
-                    alike == 1.0
-                    and dot(articles.vectors[one], articles.vectors[other]) > NEAR_DUPLICATE
+                untagged = articles.tags[one, 0] < 0 or articles.tags[other, 0] < 0
+                if (alike == 1.0 or untagged) and (
+                    dot(articles.vectors[one], articles.vectors[other]) > NEAR_DUPLICATE
                 ):
                     alike = LOST
                 loss[at] = max(loss[at], alike)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.recommend.click_log import CountedClicks, unpack_clicks
-from worker.recommend.features import FEATURES, LENGTHS, NUM_WEIGHT_ROWS
-from worker.recommend.item_model import fit_item_model
-from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown
+from worker.recommend.features import FEATURES, GAPS_MS, LENGTHS, NUM_FEATURES, NUM_WEIGHT_ROWS
+from worker.recommend.item_model import ItemModel, fit_item_model
+from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
 from worker.recommend.options import Blend
 from worker.recommend.state import (
+    NEVER_MS,
     NO_SLOT,
     BlendState,
     CoClicks,
@@ -59,6 +60,7 @@ class Statistics:
         self.items: Items = empty_items(1024)
         self.co: CoClicks = empty_co_clicks(slots)
         options = options or Blend()
+        self._starting_weights = options.weights
         self.blend: BlendState = starting_blend(options.weights)
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
@@ -94,30 +96,47 @@ class Statistics:
 
     @property
     def is_full(self) -> bool:
-        """Whether more articles are counted than there should be."""
-        return len(self) > self._max_items
+        """Whether more clicked articles are counted than there should be."""
+        if len(self) <= self._max_items:
+            return False
+        clicked = np.count_nonzero(self.items.last_ms[: len(self)] != NEVER_MS)
+        return bool(clicked > self._max_items)
 
     def forget_oldest(self, keep: NDArray[np.int64]) -> None:
         """Forget the articles that were clicked longest ago, a quarter of the limit.
 
-        keep: references of articles that stay whatever their age.
+        The same ones in every worker. keep: references of articles that keep a number all the
+        same, as articles that nobody has clicked.
         """
-        staying = self.number(keep)
-        last_ms = self.items.last_ms[: len(self)].copy()
-        last_ms[staying] = np.iinfo(np.int64).max
-        room = max(self._max_items * 3 // 4, len(keep))
-        kept = np.sort(np.argsort(-last_ms, kind="stable")[:room])
-        refs = np.fromiter(self._numbers, dtype=np.int64, count=len(self))[kept]
+        refs = np.fromiter(self._numbers, dtype=np.int64, count=len(self))
+        last_ms = self.items.last_ms[: len(self)]
+        clicked = np.flatnonzero(last_ms != NEVER_MS)
+        order = clicked[np.lexsort((refs[clicked], -last_ms[clicked]))]
+        kept = np.sort(order[: self._max_items * 3 // 4])
         items = empty_items(max(1024, len(kept)))
         for name in Items._fields:
             getattr(items, name)[: len(kept)] = getattr(self.items, name)[kept]
-        for slot in np.flatnonzero(self.co.item >= 0):
-            at = np.searchsorted(kept, self.co.item[slot])
-            stays = at < len(kept) and kept[at] == self.co.item[slot]
-            self.co.item[slot] = at if stays else -1
+        for slot in np.flatnonzero(self.co.item >= 0).tolist():
+            at = int(np.searchsorted(kept, self.co.item[slot]))
+            if at < len(kept) and kept[at] == self.co.item[slot]:
+                self.co.item[slot] = at
+            else:
+                free_slot(self.co, slot)
         self.items = items
-        self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
+        self._numbers = {ref: number for number, ref in enumerate(refs[kept].tolist())}
+        self.number(keep)
         self.num_renumbered += 1
+
+    def reset(self) -> None:
+        """Forget everything, as a new worker knows nothing."""
+        self.items = empty_items(1024)
+        self.co = empty_co_clicks(len(self.co.item))
+        self.blend = starting_blend(self._starting_weights)
+        self.tag_counts = {}
+        self.num_counted, self._next_fit = 0, FIRST_FIT
+        self._numbers = {}
+        self.num_renumbered += 1
+        self.num_changes += 1
 
     def apply(self, entry: bytes, tags_of: TagsOf) -> None:
         """Count an entry of the click log, and learn from it.
@@ -129,15 +148,27 @@ class Statistics:
 
     def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
         """Count what one reader did, and learn from it."""
+        if clicks.gradient is not None and not (
+            len(clicks.gradient) == NUM_FEATURES
+            and np.isfinite(clicks.gradient).all()
+            and clicks.length <= len(LENGTHS)
+            and clicks.gap <= len(GAPS_MS)
+        ):
+            raise ValueError("a gradient does not fit the blend")
         self.num_changes += 1
         numbers = self.number(clicks.refs)
-        for at in clicks.counted:
+        for at in sorted(clicks.counted, reverse=True):  # the oldest first
+            before = numbers[at + 1 : at + 1 + WINDOW]
+            # Each article once, where it was clicked last.
+            _, first = np.unique(before, return_index=True)
+            if len(first) < len(before):
+                before = before[np.sort(first)]
             count_click(
                 self.items,
                 self.co,
                 int(numbers[at]),
                 int(clicks.times_ms[at]),
-                numbers[at + 1 : at + 1 + WINDOW],
+                np.ascontiguousarray(before[before != numbers[at]]),
             )
             self.num_counted += 1
             self._count_tags(tags_of(int(clicks.refs[at])), clicks.membership)
@@ -172,8 +203,17 @@ class Statistics:
 
     def fit(self) -> None:
         """Fit the item model from the counts as they are."""
-        fit_item_model(self.co)
+        self.install(self.fitted())
+
+    def fitted(self) -> ItemModel:
+        """Return the item model of the counts; safe in a thread while nothing is counted."""
+        return fit_item_model(self.co)
+
+    def install(self, model: ItemModel) -> None:
+        """Rank by a newly fitted item model."""
+        self.co = self.co._replace(model=model.weights, model_neighbours=model.neighbours)
         self._next_fit = int(self.num_counted * REFIT_GROWTH)
+        self.num_changes += 1
 
     def count_impression(self, shown: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         """Count what a reader was shown, (C,) numbers, and which of it was clicked, (C,)."""
@@ -181,37 +221,50 @@ class Statistics:
         count_shown(self.items, shown, clicked)
 
     def _count_tags(self, tags: Sequence[str], membership: NDArray[np.float32]) -> None:
+        size = len(membership) + 1
+        if self.tag_counts and len(next(iter(self.tag_counts.values()))) != size:
+            self.tag_counts.clear()  # a model with other income groups: segments begin anew
         for tag in tags:
             counts = self.tag_counts.get(tag)
-            if counts is None or len(counts) != len(membership) + 1:
-                counts = self.tag_counts[tag] = np.zeros(len(membership) + 1)
+            if counts is None:
+                counts = self.tag_counts[tag] = np.zeros(size)
             counts[:-1] += membership
             counts[-1] += 1.0
 
     def dump(self) -> bytes:
-        """Return everything, compressed: some MB for 5,000 articles."""
+        """Return everything, compressed: some MB for 5,000 articles, more where all co-occur."""
+        return self.pack(self.snapshot())
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all arrays."""
         size = len(self)
-        rows, columns = np.nonzero(self.co.together)
-        follows, followed = np.nonzero(self.co.next)
         tags = sorted(self.tag_counts)
-        arrays = {
+        return {
             "features": np.array(FEATURES),
             "refs": np.fromiter(self._numbers, dtype=np.int64, count=size),
-            **{name: getattr(self.items, name)[:size] for name in Items._fields},
-            "slot_items": self.co.item,
-            "slot_clicks": self.co.clicks,
-            "pairs": np.stack([rows, columns]).astype(np.int32),
-            "pair_counts": self.co.together[rows, columns],
-            "follow_pairs": np.stack([follows, followed]).astype(np.int32),
-            "follow_counts": self.co.next[follows, followed],
-            "neighbours": self.co.neighbours,
-            "followers": self.co.followers,
-            "weights": self.blend.weights,
-            "squares": self.blend.squares,
+            **{name: getattr(self.items, name)[:size].copy() for name in Items._fields},
+            "slot_items": self.co.item.copy(),
+            "slot_clicks": self.co.clicks.copy(),
+            "together": self.co.together.copy(),
+            "next": self.co.next.copy(),
+            "neighbours": self.co.neighbours.copy(),
+            "followers": self.co.followers.copy(),
+            "weights": self.blend.weights.copy(),
+            "squares": self.blend.squares.copy(),
             "tags": np.array(tags, dtype=np.str_),
             "tag_counts": np.array([self.tag_counts[tag] for tag in tags]),
             "progress": np.array([self.num_counted, self._next_fit]),
         }
+
+    @staticmethod
+    def pack(snapshot: dict[str, NDArray[Any]]) -> bytes:
+        """Compress a snapshot; takes seconds where all articles are read together."""
+        arrays: dict[str, Any] = dict(snapshot)
+        for name in ("together", "next"):
+            table = arrays.pop(name)
+            pairs = np.nonzero(table)
+            arrays[f"{name}_pairs"] = np.stack(pairs).astype(np.int32)
+            arrays[f"{name}_counts"] = table[pairs]
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)
         return file.getvalue()
@@ -235,13 +288,15 @@ class Statistics:
             if len(arrays["slot_items"]) == len(co.item):
                 co.item[:] = arrays["slot_items"]
                 co.clicks[:] = arrays["slot_clicks"]
-                co.together[tuple(arrays["pairs"])] = arrays["pair_counts"]
-                co.next[tuple(arrays["follow_pairs"])] = arrays["follow_counts"]
+                co.together[tuple(arrays["together_pairs"])] = arrays["together_counts"]
+                co.next[tuple(arrays["next_pairs"])] = arrays["next_counts"]
                 co.neighbours[:] = arrays["neighbours"]
                 co.followers[:] = arrays["followers"]
             else:  # another number of slots is configured now: co-clicks start anew
                 items.slot[:] = NO_SLOT
             blend = BlendState(arrays["weights"], arrays["squares"])
+            if not self._learning_rate:
+                blend = self.blend  # frozen: its own, whatever others have learned
             tags = dict(zip(arrays["tags"].tolist(), arrays["tag_counts"], strict=True))
             num_counted, next_fit = (int(value) for value in arrays["progress"])
         except CheckpointError:
@@ -252,5 +307,7 @@ class Statistics:
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_counted, self._next_fit = num_counted, next_fit
         self.num_renumbered += 1
+        self.num_changes += 1
         if num_counted >= FIRST_FIT:
-            fit_item_model(self.co)
+            self.fit()
+            self._next_fit = next_fit
