@@ -13,6 +13,8 @@ Metarank's does). The reasons, used in dead letters and metrics:
 | `future` | dated more than a day ahead |
 """
 
+from typing import TypeVar
+
 import msgspec
 
 from schemas.errors import InvalidMessageError
@@ -34,6 +36,8 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 MAX_TAGS = 64
 MAX_TAG_CHARACTERS = 128
 """Tags beyond these are cut: an article's tags stand in every recommendation of it."""
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
@@ -82,11 +86,7 @@ def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     Raises:
         InvalidMessageError: with a reason of the table above.
     """
-    raw = check_size(raw)
-    try:
-        erasure = _erasure_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(raw, error) from error
+    erasure = _decoded(_erasure_decoder, raw)
     check_timestamp(to_ms(erasure.requested_at), now_ms)
     check_id(erasure.user_id)
     return erasure
@@ -98,11 +98,7 @@ def decode_visit(raw: bytes | None, now_ms: int) -> Visit:
     Raises:
         InvalidMessageError: with a reason of the table above.
     """
-    raw = check_size(raw)
-    try:
-        visit = _visit_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(raw, error) from error
+    visit = _decoded(_visit_decoder, raw)
     check_timestamp(to_ms(visit.timestamp), now_ms)
     check_id(visit.user_id)
     return visit
@@ -122,15 +118,19 @@ def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
         if not user_id:
             raise InvalidMessageError("empty")
         return ReaderLabel(user_id=user_id)
-    check_size(raw)
-    try:
-        label = _label_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(raw, error) from error
+    label = _decoded(_label_decoder, raw)
     if label.user_id != user_id:
         raise InvalidMessageError("invalid", "the key is not the user_id")
     check_id(user_id)
     return label
+
+
+def _decoded(decoder: msgspec.json.Decoder[Record], raw: bytes | None) -> Record:
+    raw = check_size(raw)
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, error) from error
 
 
 def check_size(raw: bytes | None) -> bytes:

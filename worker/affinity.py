@@ -20,7 +20,7 @@ class AffinityTable:
     def __init__(self, affinity: TagAffinity) -> None:
         self._tags = affinity.tags
         self._bounds = np.asarray(affinity.age_bounds, dtype=np.float64)
-        # (S, A): segments by tags, in the order of `_membership`.
+        # (S, A): segments by tags, in the order of `membership`.
         self._lift = np.asarray(
             [*affinity.gender, *affinity.income, *affinity.age], dtype=np.float32
         )
@@ -31,14 +31,18 @@ class AffinityTable:
         In natural-log lift, averaged over age, income and gender: 0.7 means that readers like
         this one read the tag twice as often as all readers do; 0 is neutral or not known.
         """
-        lift = _membership(estimates, self._bounds) @ self._lift / 3.0  # (B, A)
+        lift = membership(estimates, self._bounds) @ self._lift / 3.0  # (B, A)
         numbers = [catalogue.tag_number(tag) for tag in self._tags]
         table = np.zeros((len(lift), len(catalogue.tag_names)), dtype=np.float32)
         table[:, numbers] = lift
         return table
 
 
-def _membership(estimates: Estimates, bounds: NDArray[np.float64]) -> NDArray[np.float32]:
+def membership(estimates: Estimates, bounds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return how far B readers belong to each segment, (B, S): women, men, incomes, age bands.
+
+    bounds: (A,) inner bounds of the age bands in years, ascending.
+    """
     female = estimates.female[:, None]
     z = (bounds - estimates.age_years[:, None]) / estimates.age_sd[:, None]  # (B, A)
     below = np.concatenate([np.zeros_like(female), normal_cdf(z), np.ones_like(female)], axis=1)

@@ -52,12 +52,8 @@ class ClickLog:
         self._written_at = time.monotonic()
         self._lock = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Load the latest checkpoint and read on from there."""
-        await self.follow()
-
     async def follow(self) -> None:
-        """Count what has been put on the log since the last call."""
+        """Count what has been put on the log since the last call; the first loads a checkpoint."""
         async with self._lock:
             while await self._read():
                 pass

@@ -1,7 +1,7 @@
 """Compile functions on arrays to machine code.
 
-Ranking a reader touches some hundred candidates with some tens of numbers each. As calls of
-numpy, one per step, that costs more than the arithmetic; compiled, it is a loop.
+Ranking a reader touches some hundred candidates with some tens of numbers each, by paths that
+differ from reader to reader: a loop, which Python itself would be slow at.
 """
 
 import os

@@ -15,19 +15,23 @@ from numpy.typing import NDArray
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
 from schemas.records import Profile, Recommendation, ServedFeatures
 from worker import messages
-from worker.affinity import AffinityTable
+from worker.affinity import AffinityTable, membership
+from worker.catalogue import Catalogue
 from worker.model import Estimates, Model
 from worker.reading import Reading, read, tag_interests, unknown_refs
 from worker.recommend.click_log import pack_clicks
 from worker.recommend.learn import WINDOW
-from worker.recommend.recommender import Lesson, Ranked, Recommender, Tastes
-from worker.recommend.segments import membership
+from worker.recommend.recommender import Lesson, Recommender, Tastes
+from worker.recommend.segments import AGE_BOUNDS
 
 READERS_PER_RUN = 128
 """Bounds memory: 128 readers of 64 clicks gather 4 MB of article vectors at a time."""
 
 CELLS_PER_RUN = 4_000_000
 """Bounds the (readers × tags) tables of one run."""
+
+NO_MODEL_WINDOW = 64
+"""The newest clicks that interests and languages are taken from where no model says."""
 
 _NO_HISTORY = bytes(HEADER_BYTES)
 
@@ -47,8 +51,44 @@ class Seen(NamedTuple):
     """A batch of readers as the model sees them."""
 
     reading: Reading
-    estimates: Estimates
+    estimates: Estimates | None
     tastes: Tastes
+
+
+class Eye:
+    """See readers as arrays, and as a model sees them.
+
+    model: None sees no more than what they have read. tag_half_life_days: of their interests.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, model: Model | None, tag_half_life_days: float
+    ) -> None:
+        self._catalogue = catalogue
+        self._model = model
+        self._tag_half_life_days = tag_half_life_days
+        self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
+
+    def see(self, histories: Sequence[bytes]) -> Seen:
+        """See a batch; a reader without a click has a history of `b""`."""
+        window = NO_MODEL_WINDOW if self._model is None else self._model.manifest.max_clicks
+        reading = read([each or _NO_HISTORY for each in histories], self._catalogue, window)
+        interests = tag_interests(reading, self._catalogue, self._tag_half_life_days)
+        nothing = np.zeros_like(interests)
+        if self._model is None:
+            return Seen(reading, None, Tastes(interests, nothing, None))
+        estimates = self._infer(self._model, reading)
+        affinity = self._affinity.of(estimates, self._catalogue) if self._affinity else nothing
+        member = membership(estimates, AGE_BOUNDS)
+        return Seen(reading, estimates, Tastes(interests, affinity, member))
+
+    def _infer(self, model: Model, reading: Reading) -> Estimates:
+        rows = reading.window_rows()  # (R, N)
+        vectors = self._catalogue.rows[rows]  # (R, N, W)
+        vectors[rows < 0] = 0
+        return model.estimate(
+            vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
+        )
 
 
 class FrontPages:
@@ -66,9 +106,8 @@ class FrontPages:
         self._recommender = recommender
         self._catalogue = recommender.catalogue
         self._num_recommendations = num_recommendations
-        self._tag_half_life_days = tag_half_life_days
+        self._eye = Eye(recommender.catalogue, model, tag_half_life_days)
         self._log_features = log_features
-        self._affinity = AffinityTable(model.affinity) if model.affinity else None
 
     def make(
         self,
@@ -97,9 +136,10 @@ class FrontPages:
         visits_ms: Sequence[int] | None,
     ) -> Iterator[FrontPage]:
         catalogue, manifest = self._catalogue, self._model.manifest
-        histories = [packed or _NO_HISTORY for packed in histories]
-        seen = self.see(histories)
-        ids = [messages.recommendation_id(packed, manifest.model_version) for packed in histories]
+        seen = self._eye.see(histories)
+        assert seen.estimates is not None
+        version = manifest.model_version
+        ids = [messages.recommendation_id(each or _NO_HISTORY, version) for each in histories]
         if visits_ms is not None:
             ids = [f"{each}-{visit_ms}" for each, visit_ms in zip(ids, visits_ms, strict=True)]
         seeds = [
@@ -125,13 +165,6 @@ class FrontPages:
             served = messages.served_features(pages, ranked, news_ms)
         yield from map(FrontPage, profiles, pages, served, missing)
 
-    def rank(self, histories: Sequence[bytes], news_ms: int) -> Ranked:
-        """Return the pages alone, without exploration: what `evaluate-stream` measures."""
-        seen = self.see([packed or _NO_HISTORY for packed in histories])
-        return self._recommender.rank(
-            seen.reading, seen.tastes, news_ms, self._num_recommendations, None
-        )
-
     def count(
         self, histories: Sequence[bytes], counted: Sequence[Sequence[int]], news_ms: int
     ) -> list[bytes]:
@@ -149,33 +182,13 @@ class FrontPages:
                 bytes(HEADER_BYTES) + histories[i][HEADER_BYTES + (at + 1) * ENTRY_BYTES :]
                 for i, at in zip(group, newest, strict=True)
             ]
-            seen = self.see(before)
+            seen = self._eye.see(before)
             clicked = self._clicked_rows([histories[i] for i in group], newest)
             lessons = self._recommender.lessons(seen.reading, seen.tastes, news_ms, clicked)
             assert seen.tastes.membership is not None
             for i, lesson, member in zip(group, lessons, seen.tastes.membership, strict=True):
                 told[i] = pack_counted(histories[i], counted[i], lesson, member)
         return told
-
-    def see(self, histories: list[bytes]) -> Seen:
-        """Infer the readers of a batch; histories with their header, none of them `b""`."""
-        reading = read(histories, self._catalogue, self._model.manifest.max_clicks)
-        estimates = self._infer(reading)
-        interests = tag_interests(reading, self._catalogue, self._tag_half_life_days)
-        affinity = (
-            np.zeros_like(interests)
-            if self._affinity is None
-            else self._affinity.of(estimates, self._catalogue)
-        )
-        return Seen(reading, estimates, Tastes(interests, affinity, membership(estimates)))
-
-    def _infer(self, reading: Reading) -> Estimates:
-        rows = reading.window_rows()  # (R, N)
-        vectors = self._catalogue.rows[rows]  # (R, N, W)
-        vectors[rows < 0] = 0
-        return self._model.estimate(
-            vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
-        )
 
     def _clicked_rows(self, histories: list[bytes], positions: list[int]) -> NDArray[np.int64]:
         refs = np.array(
@@ -203,6 +216,4 @@ def pack_counted(
     """Pack the counted clicks of one reader with the clicks before them that count with them."""
     end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
     gradient = lesson.gradient if lesson.gradient.any() else None
-    return pack_clicks(
-        history[HEADER_BYTES:end], counted, member, gradient, lesson.length, lesson.gap
-    )
+    return pack_clicks(history[HEADER_BYTES:end], counted, member, gradient, *lesson.kind)

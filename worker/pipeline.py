@@ -77,7 +77,7 @@ class Pipeline:
     async def load_catalogue(self) -> int:
         """Learn every article that is in Redis; return how many."""
         await self._follow()
-        await self._click_log.start()
+        await self._click_log.follow()
         return len(self._catalogue)
 
     async def idle(self) -> None:

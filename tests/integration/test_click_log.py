@@ -86,7 +86,7 @@ async def test_a_new_worker_agrees_from_the_checkpoint_on(
     monkeypatch.setattr(click_log, "CHECKPOINT_ENTRIES", 3)
     readers = ReaderStore(client, TTL_MS, "v1")
     old, statistics = worker(client)
-    await old.start()
+    await old.follow()
     for number in range(8):
         await readers.write([update(f"u{number}", None, "a", f"b{number % 3}")])
         if number in (3, 6):
@@ -99,7 +99,7 @@ async def test_a_new_worker_agrees_from_the_checkpoint_on(
     await client.xtrim(keys.CLICK_LOG, minid=old._checkpointed, approximate=False)
     assert await client.xlen(keys.CLICK_LOG) == 2
     new, restored = worker(client)
-    await new.start()
+    await new.follow()
     assert counts(restored, "a", "b0", "b1", "b2") == counts(statistics, "a", "b0", "b1", "b2")
     assert counts(restored, "a") == [8]
     for key in (keys.CLICK_LOG, keys.CHECKPOINT):
@@ -122,7 +122,7 @@ async def test_an_unreadable_checkpoint_or_entry_stops_nobody(client: Client) ->
     await client.xadd(keys.CLICK_LOG, {"clicks": b"\0\0"})
     await ReaderStore(client, TTL_MS, "v1").write([update("u1", None, "a")])
     log, statistics = worker(client)
-    await log.start()
+    await log.follow()
     assert counts(statistics, "a") == [1]
 
 

@@ -1,9 +1,13 @@
 """The recommendation pipeline: who is shown what, why, and what is learned from a click."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
@@ -12,13 +16,33 @@ from worker.catalogue import Catalogue
 from worker.reading import Reading, read, tag_interests
 from worker.recommend.features import FEATURES, NUM_FEATURES, SOURCES
 from worker.recommend.learn import count_click
+from worker.recommend.lessons import choice_gradient
 from worker.recommend.options import Filters, Options, Selection
-from worker.recommend.rank import choice_gradient
 from worker.recommend.recommender import Ranked, Recommender, Tastes
 from worker.recommend.statistics import Statistics
 
 PLAIN = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0))
 NOBODY = bytes(HEADER_BYTES)
+
+
+NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+MANIFEST = msgspec.convert(
+    {
+        "architecture": "two-stage",
+        "model_version": "v1",
+        "graphs": {},
+        "files": {},
+        "vocabulary_size": 1,
+        "article_tokens": 1,
+        "row_width": 4,
+        "max_clicks": 16,
+        "income_groups": ["low", "high"],
+        "age_mean_years": 40.0,
+        "age_sd_years": 10.0,
+        "created_at": "",
+    },
+    Manifest,
+)
 
 
 def recommender(news: Catalogue, options: Options = PLAIN) -> Recommender:
@@ -169,18 +193,14 @@ def test_reasons_add_up_to_the_score() -> None:
     reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
     found = made.rank(reading, tastes, NOW_MS, 10)
     assert found.shares.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
-    at = next(at for at, row in enumerate(found.rows[0]) if row >= 0)
-    assert (found.rows[0] >= 0).any() and at == 0
-    item = messages._item(
-        news,
-        tastes.interests[0],
-        int(found.rows[0, 0]),
-        float(found.scores[0, 0]),
-        [float(found.shares[0, 0, list(columns)].sum()) for columns in SOURCES.values()],
-        -1,
-        False,
+    pages = messages.recommendations(
+        ["u1", "u2"], ["r1", "r2"], found, tastes.interests, news, MANIFEST, NOW
     )
-    assert sum(reason.weight for reason in item.reasons) == pytest.approx(item.score, abs=1e-3)
+    items = [item for page in pages for item in page.items]
+    assert len(items) == 20
+    for item in items:
+        total = sum(reason.weight for reason in item.reasons)
+        assert total == pytest.approx(item.score, abs=1e-3)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -226,7 +246,7 @@ def test_the_blend_learns_what_the_stream_rewards() -> None:
             continue
         reader = see(news, history((f"a{read_before}", 1)))
         (lesson,) = made.lessons(*reader, NOW_MS, np.array([clicked]))
-        made.statistics.learn(lesson.gradient, lesson.length, lesson.gap)
+        made.statistics.learn(lesson.gradient, *lesson.kind)
     risen = made.statistics.blend.weights[0] - before
     assert FEATURES[int(risen.argmax())] == "tags" and risen.max() > 0.3
 

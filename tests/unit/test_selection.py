@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.rank import Articles
+from worker.recommend.candidates import Articles
 from worker.recommend.selection import likeness, select
 
 

@@ -5,13 +5,17 @@ reader and an article follow; they are computed for candidates only. Every featu
 over the articles it is compared with, so that a weight means the same on every stream.
 """
 
+import numpy as np
+
 HALF_LIVES_H = (1 / 3, 1.0, 6.0, 24.0, 168.0, 672.0, 1e7)
 """Of the click counts, in hours; the last never fades. A ladder instead of a tuned constant: the
 weights find which of them carry the stream."""
 
+HALF_LIVES_MS = np.asarray(HALF_LIVES_H) * 3_600_000.0
 NEWCOMER_HALF_LIVES_H = (24.0, 672.0)
 """Of the counts of readers' first clicks: what those read of whom nothing is known."""
 
+NEWCOMER_HALF_LIVES_MS = np.asarray(NEWCOMER_HALF_LIVES_H) * 3_600_000.0
 FIRST_CLICKS = 5
 NUM_HALF_LIVES = len(HALF_LIVES_H)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.features import FIRST_CLICKS, HALF_LIVES_H, NEWCOMER_HALF_LIVES_H
+from worker.recommend.features import FIRST_CLICKS, HALF_LIVES_MS, NEWCOMER_HALF_LIVES_MS
 from worker.recommend.state import NEVER_MS, NO_SLOT, NUM_NEIGHBOURS, CoClicks, Items
 
 WINDOW = 200
@@ -21,9 +21,6 @@ FOLLOWED = 10
 
 FADING = 0.8
 """How much less a click follows the one before the one before it."""
-
-_HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
-_NEWCOMER_HALF_LIVES_MS = np.asarray(NEWCOMER_HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
 
 
 @compiled
@@ -37,9 +34,9 @@ def count_click(
     last_ms = items.last_ms[item]
     if last_ms == NEVER_MS:
         last_ms = time_ms
-    _count(items.counts[item], _HALF_LIVES_MS, time_ms, last_ms, 1.0)
+    _count(items.counts[item], HALF_LIVES_MS, time_ms, last_ms, 1.0)
     newcomer = 1.0 if len(before) < FIRST_CLICKS else 0.0
-    _count(items.newcomers[item], _NEWCOMER_HALF_LIVES_MS, time_ms, last_ms, newcomer)
+    _count(items.newcomers[item], NEWCOMER_HALF_LIVES_MS, time_ms, last_ms, newcomer)
     items.last_ms[item] = max(last_ms, time_ms)
     items.first_ms[item] = min(items.first_ms[item], time_ms)
     slot = items.slot[item]

@@ -15,9 +15,9 @@ from worker.recommend.features import (
     AGE,
     CLICK_THROUGH,
     GAPS_MS,
-    HALF_LIVES_H,
+    HALF_LIVES_MS,
     LENGTHS,
-    NEWCOMER_HALF_LIVES_H,
+    NEWCOMER_HALF_LIVES_MS,
     NEWCOMERS,
     NUM_ARTICLE,
     NUM_HALF_LIVES,
@@ -28,15 +28,13 @@ from worker.recommend.features import (
 from worker.recommend.state import NEVER_MS, Items
 
 LISTED = 512
-"""Articles of the common order; a reader who has read them all is ranked against everything."""
+"""Articles of the common order."""
 
 PER_TAG = 12
 NEWEST = 32
 NUM_GAPS = len(GAPS_MS) + 1
 NUM_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
 
-_HALF_LIVES_MS = np.asarray(HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
-_NEWCOMER_HALF_LIVES_MS = np.asarray(NEWCOMER_HALF_LIVES_H, dtype=np.float64) * 3_600_000.0
 _FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
 _LOG_FLOOR = float(np.log(_FLOOR))
 SOON_MS = 600_000.0
@@ -132,7 +130,7 @@ def _see(
 
 
 def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the kinds that occur among readers, sorted; as `rank.kind_of` numbers them."""
+    """Return the kinds that occur among readers, sorted; as `candidates.kind_of` numbers them."""
     lengths = np.searchsorted(LENGTHS, num_clicks, side="right")
     gaps = np.searchsorted(GAPS_MS, gaps_ms, side="right")
     return np.unique(lengths * NUM_GAPS + gaps)
@@ -194,9 +192,9 @@ def _article_features(
         last_ms = items.last_ms[item]
         quiet_ms = _LONG_AGO_MS if last_ms == NEVER_MS else max(now_ms - last_ms, 0)
         for h in range(NUM_HALF_LIVES):
-            out[item, h] = _log_count(items.counts[item, h], quiet_ms / _HALF_LIVES_MS[h])
-        for h in range(len(_NEWCOMER_HALF_LIVES_MS)):
-            halvings = quiet_ms / _NEWCOMER_HALF_LIVES_MS[h]
+            out[item, h] = _log_count(items.counts[item, h], quiet_ms / HALF_LIVES_MS[h])
+        for h in range(len(NEWCOMER_HALF_LIVES_MS)):
+            halvings = quiet_ms / NEWCOMER_HALF_LIVES_MS[h]
             out[item, NEWCOMERS + h] = _log_count(items.newcomers[item, h], halvings)
         since = published_ms[item]
         if since < 0:

@@ -14,21 +14,15 @@ from numpy.typing import NDArray
 
 from worker.catalogue import UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading, languages_read
+from worker.recommend.candidates import Articles, Kind, Readers
 from worker.recommend.exploration import explore
-from worker.recommend.features import FEATURES, NUM_FEATURES, SOURCES
+from worker.recommend.features import NUM_FEATURES, SOURCES
 from worker.recommend.filters import may_show
+from worker.recommend.lessons import gradient_of, impression_lesson
 from worker.recommend.moment import Moment, kinds_of, look
 from worker.recommend.options import Options
-from worker.recommend.rank import (
-    Articles,
-    Readers,
-    gradient_of,
-    impression_lesson,
-    mean_vectors,
-    rank_readers,
-    score_candidates,
-    strongest_links,
-)
+from worker.recommend.rank import rank_readers, score_candidates, strongest_links
+from worker.recommend.reader_features import mean_vectors
 from worker.recommend.segments import segment_lift
 from worker.recommend.selection import select
 from worker.recommend.statistics import Statistics
@@ -86,8 +80,7 @@ class Lesson(NamedTuple):
     """What the blend learns from a click: gradient (F,) and the reader's kind."""
 
     gradient: NDArray[np.float64]
-    length: int
-    gap: int
+    kind: Kind
 
 
 class Recommender:
@@ -215,9 +208,9 @@ class Recommender:
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
             gradient = np.zeros(NUM_FEATURES)
-            length = gap = 0
+            kind = Kind(0, 0)
             if row >= 0:
-                length, gap = gradient_of(
+                kind = gradient_of(
                     reader,
                     int(self._item_of_row[row]),
                     moment,
@@ -231,7 +224,7 @@ class Recommender:
                     gradient,
                 )
                 gradient[self._off] = 0.0
-            lessons.append(Lesson(gradient, length, gap))
+            lessons.append(Lesson(gradient, kind))
         return lessons
 
     def learn_impression(
@@ -316,8 +309,6 @@ class Recommender:
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
             self._tastes(starts, items),
-            np.zeros(num_readers + 1, dtype=np.int64),
-            np.empty(0, dtype=np.int64),
         )
         return moment, readers
 
@@ -401,6 +392,3 @@ class Recommender:
         # The reference model keeps token ids, which point nowhere.
         kept = np.issubdtype(self.catalogue.rows.dtype, np.floating)
         return kept and "content" not in self.options.sources_off
-
-
-assert len(FEATURES) == NUM_FEATURES

@@ -9,25 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.affinity import normal_cdf
-from worker.model import Estimates
-
-AGE_BOUNDS = (25.0, 35.0, 45.0, 55.0, 65.0)
+AGE_BOUNDS = np.array([25.0, 35.0, 45.0, 55.0, 65.0])
 """Inner bounds of the age bands, in years."""
 
 TRUST_AFTER = 20.0
 """Clicks of a segment on a tag, expected if it were like everybody, that halve the doubt."""
-
-
-def membership(estimates: Estimates) -> NDArray[np.float32]:
-    """Return how far B readers belong to each segment, (B, S): women, men, incomes, age bands."""
-    female = estimates.female[:, None]
-    bounds = np.asarray(AGE_BOUNDS)
-    years, deviation = estimates.age_years.astype(np.float64), estimates.age_sd.astype(np.float64)
-    z = (bounds - years[:, None]) / deviation[:, None]
-    below = np.concatenate([np.zeros_like(female), normal_cdf(z), np.ones_like(female)], axis=1)
-    ages = np.diff(below, axis=1)
-    return np.concatenate([female, 1.0 - female, estimates.income, ages], axis=1).astype(np.float32)
 
 
 def segment_lift(

@@ -1,7 +1,7 @@
 """What all readers do, as one worker holds it: numbered articles and the counts about them.
 
-The same click log gives the same statistics in every worker, whatever the order in which the
-worker came to know the articles themselves.
+The same click log gives the same counts and weights in every worker, whatever the order in which it
+came to know the articles; tags of an article that it does not know yet are the exception.
 """
 
 import io

@@ -10,28 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from schemas.encoded import EncodedArticle
-from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
+from schemas.history import article_ref, merge, pack_entry
 from schemas.tokenizer import article_text
-from worker.affinity import AffinityTable
 from worker.catalogue import Catalogue
 from worker.counting import counted_positions
-from worker.front_pages import pack_counted
+from worker.front_pages import Eye, pack_counted
 from worker.model import Model, load_model
-from worker.reading import Reading, read, tag_interests
+from worker.reading import Reading
 from worker.recommend.features import SOURCES
 from worker.recommend.options import Options
 from worker.recommend.recommender import Recommender, Tastes
-from worker.recommend.segments import membership
 from worker.recommend.statistics import Statistics
+from worker.settings import Settings
 from worker.stream_evaluation.protocol import LoadedStream
 
 ABLATIONS = tuple(SOURCES)
 """Each source that can be left out."""
 
-HISTORY_SIZE = 1024
-TAG_HALF_LIFE_DAYS = 14.0
-WINDOW = 64
-_NO_HISTORY = bytes(HEADER_BYTES)
+DEFAULTS = Settings()
 _NOBODY = np.zeros((1, 0), dtype=np.float32)
 
 
@@ -54,24 +50,22 @@ class WorkerRecommender:
     """See `protocol.StreamRecommender`."""
 
     def __init__(self, stream: LoadedStream, model: Model | None, options: Options) -> None:
-        self._stream = stream
-        self._model = model
         self._catalogue = _catalogue(stream, model)
         self._statistics = Statistics(options=options.blend)
         self._recommender = Recommender(self._catalogue, self._statistics, options)
-        self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
+        self._eye = Eye(self._catalogue, model, DEFAULTS.tag_half_life_days)
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
         self._histories: dict[int, bytes] = {}
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
         """Return the page of a reader, as served but for exploration."""
-        reading, tastes = self._see(self._histories.get(user, _NO_HISTORY))
+        reading, tastes = self._see(self._histories.get(user, b""))
         ranked = self._recommender.rank(reading, tastes, now_ms, k)
         return [row for row in ranked.rows[0].tolist() if row >= 0]
 
     def score(self, user: int, articles: Sequence[int], now_ms: int) -> Sequence[float]:
         """Return the scores of an impression's candidates."""
-        reading, tastes = self._see(self._histories.get(user, _NO_HISTORY))
+        reading, tastes = self._see(self._histories.get(user, b""))
         rows = np.asarray(articles, dtype=np.int64)
         scores, _ = self._recommender.score(reading, tastes, now_ms, rows)
         return [float(score) for score in scores]
@@ -80,12 +74,12 @@ class WorkerRecommender:
         """Count a click and learn from it."""
         held = self._histories.get(user)
         entry = pack_entry(now_ms, None, self._refs[article])
-        merged = merge(held, [entry], HISTORY_SIZE)
+        merged = merge(held, [entry], DEFAULTS.history_size)
         self._histories[user] = merged
         counted = counted_positions(held, merged, [entry])
         if not counted:
             return
-        reading, tastes = self._see(held or _NO_HISTORY)
+        reading, tastes = self._see(held or b"")
         clicked = np.array([article], dtype=np.int64)
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         member = _NOBODY if tastes.membership is None else tastes.membership
@@ -98,27 +92,14 @@ class WorkerRecommender:
         self, user: int, articles: Sequence[int], clicked: Sequence[int], now_ms: int
     ) -> None:
         """Count an impression and learn from it."""
-        reading, tastes = self._see(self._histories.get(user, _NO_HISTORY))
+        reading, tastes = self._see(self._histories.get(user, b""))
         rows = np.asarray(articles, dtype=np.int64)
         was_clicked = np.isin(rows, np.asarray(clicked, dtype=np.int64))
         self._recommender.learn_impression(reading, tastes, now_ms, rows, was_clicked)
 
     def _see(self, history: bytes) -> tuple[Reading, Tastes]:
-        window = WINDOW if self._model is None else self._model.manifest.max_clicks
-        reading = read([history], self._catalogue, window)
-        interests = tag_interests(reading, self._catalogue, TAG_HALF_LIFE_DAYS)
-        affinity = np.zeros_like(interests)
-        if self._model is None:
-            return reading, Tastes(interests, affinity, None)
-        rows = reading.window_rows()
-        vectors = self._catalogue.rows[rows]
-        vectors[rows < 0] = 0
-        estimates = self._model.estimate(
-            vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
-        )
-        if self._affinity is not None:
-            affinity = self._affinity.of(estimates, self._catalogue)
-        return reading, Tastes(interests, affinity, membership(estimates))
+        seen = self._eye.see([history])
+        return seen.reading, seen.tastes
 
 
 def _catalogue(stream: LoadedStream, model: Model | None) -> Catalogue:

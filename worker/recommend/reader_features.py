@@ -1,0 +1,191 @@
+"""Features of a reader and an article: computed for candidates only, compiled."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.candidates import Articles, Readers
+from worker.recommend.features import (
+    AGE_HABIT,
+    CONTENT,
+    ITEM_MODEL,
+    LIFT,
+    NEW_SINCE_VISIT,
+    NEXT,
+    NUM_ARTICLE,
+    NUM_FEATURES,
+    PASSED_OVER,
+    POPULARITY_HABIT,
+    READERS_LIKE_YOU,
+    RECENTLY,
+    TAGS,
+    TOGETHER,
+)
+from worker.recommend.learn import FADING, FOLLOWED, WINDOW
+from worker.recommend.moment import SOON_MS, Moment
+from worker.recommend.state import CoClicks, Items
+
+RECENT_FADING = 0.9
+HABIT_CLICKS = 20
+_LOGS = np.log(1.0 + np.arange(4097)).astype(np.float32)
+
+
+@compiled
+def dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the inner product, summed in eight parts: so it is done eight at a time."""
+    a = b = c = d = e = f = g = h = np.float32(0.0)
+    whole = len(one) // 8 * 8
+    for at in range(0, whole, 8):
+        a += one[at] * other[at]
+        b += one[at + 1] * other[at + 1]
+        c += one[at + 2] * other[at + 2]
+        d += one[at + 3] * other[at + 3]
+        e += one[at + 4] * other[at + 4]
+        f += one[at + 5] * other[at + 5]
+        g += one[at + 6] * other[at + 6]
+        h += one[at + 7] * other[at + 7]
+    for at in range(whole, len(one)):
+        a += one[at] * other[at]
+    return float(((a + b) + (c + d)) + ((e + f) + (g + h)))
+
+
+@compiled
+def mean_vectors(
+    starts: NDArray[np.int64],
+    items: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    newest: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the mean direction, (B, D), of the vectors of each reader's newest clicks."""
+    for reader in range(len(out)):
+        for click in range(starts[reader], min(starts[reader + 1], starts[reader] + newest)):
+            for axis in range(out.shape[1]):
+                out[reader, axis] += vectors[items[click], axis]
+        length = np.sqrt(dot(out[reader], out[reader]))
+        if length > 0.0:
+            for axis in range(out.shape[1]):
+                out[reader, axis] /= length
+
+
+@compiled
+def fill_features(
+    reader: int,
+    candidates: NDArray[np.int64],
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    articles: Articles,
+    readers: Readers,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the features of C candidates, (C, F), those of the reader not standardised yet."""
+    num = len(candidates)
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    slots = np.empty(num, dtype=np.int64)
+    out[:num, NUM_ARTICLE:] = 0.0
+    habit_age, habit_clicks, num_habit = 0.0, 0.0, 0
+    for click in range(start, min(end, start + HABIT_CLICKS)):
+        item = readers.items[click]
+        since = items.first_ms[item]
+        habit_age += np.log(max(readers.times_ms[click] - since, 0) + SOON_MS)
+        habit_clicks += moment.log_clicks[item]
+        num_habit += 1
+    if num_habit:
+        habit_age /= num_habit
+        habit_clicks /= num_habit
+    visit_ms = readers.times_ms[start] if end > start else np.int64(-1)
+    for c in range(num):
+        item = candidates[c]
+        slots[c] = items.slot[item]
+        for feature in range(NUM_ARTICLE):
+            out[c, feature] = moment.features[item, feature]
+        since = items.first_ms[item]
+        low, high = start, end
+        while low < high:  # clicks later than the article: the first `low - start`
+            middle = (low + high) // 2
+            if readers.times_ms[middle] > since:
+                low = middle + 1
+            else:
+                high = middle
+        out[c, PASSED_OVER] = _LOGS[low - start]
+        out[c, NEW_SINCE_VISIT] = 1.0 if since > visit_ms else 0.0
+        if num_habit:
+            out[c, AGE_HABIT] = -abs(moment.log_age[item] - habit_age)
+            out[c, POPULARITY_HABIT] = -abs(moment.log_clicks[item] - habit_clicks)
+        num_tags = 0
+        own = np.float32(0.0)
+        like = np.float32(0.0)
+        for place in range(articles.tags.shape[1]):
+            tag = articles.tags[item, place]
+            if tag < 0:
+                break
+            num_tags += 1
+            own += readers.interests[reader, tag]
+            like += readers.affinity[reader, tag]
+        if num_tags:
+            # An article gains little by having many tags.
+            share = np.float32(1.0 / np.sqrt(num_tags))
+            out[c, TAGS] = own * share
+            out[c, READERS_LIKE_YOU] = like * share
+        out[c, CONTENT] = dot(readers.tastes[reader], articles.vectors[item])
+    _fill_co_clicks(reader, slots, items, co, readers, out)
+
+
+@compiled
+def standardise(num: int, table: NDArray[np.float32]) -> None:
+    """Standardise the reader's features of all rows by mean and deviation of the first `num`."""
+    for feature in range(NUM_ARTICLE, NUM_FEATURES):
+        total = 0.0
+        square = 0.0
+        for c in range(num):
+            total += table[c, feature]
+            square += table[c, feature] * table[c, feature]
+        mean = total / max(num, 1)
+        variance = square / max(num, 1) - mean * mean
+        scale = 1.0 / np.sqrt(variance) if variance > 1e-9 else 0.0
+        for c in range(len(table)):
+            table[c, feature] = np.float32((table[c, feature] - mean) * scale)
+
+
+@compiled
+def _fill_co_clicks(
+    reader: int,
+    slots: NDArray[np.int64],
+    items: Items,
+    co: CoClicks,
+    readers: Readers,
+    out: NDArray[np.float32],
+) -> None:
+    num = len(slots)
+    weight = np.empty(num, dtype=np.float32)
+    for c in range(num):
+        if slots[c] >= 0:
+            weight[c] = 1.0 / np.sqrt(co.clicks[slots[c]] + 3.0)
+    start, end = readers.starts[reader], readers.starts[reader + 1]
+    following = np.float32(1.0)
+    recent = np.float32(1.0)
+    for click in range(start, min(end, start + WINDOW)):
+        position = click - start
+        slot = items.slot[readers.items[click]]
+        if slot >= 0:
+            near = np.float32(1.0 / np.sqrt(co.clicks[slot] + 3.0))
+            for c in range(num):
+                other = slots[c]
+                if other < 0:
+                    continue
+                out[c, ITEM_MODEL] += co.model[slot, other]
+                both = co.together[slot, other] * near
+                out[c, TOGETHER] += both * weight[c]
+                out[c, LIFT] += both * near * weight[c] * weight[c]
+                if position < FOLLOWED:
+                    out[c, RECENTLY] += recent * both * weight[c]
+                    out[c, NEXT] += following * co.next[slot, other] * near * weight[c]
+        following *= np.float32(FADING)
+        recent *= np.float32(RECENT_FADING)
+    # Square roots, because counts of co-clicks have long tails.
+    for c in range(num):
+        out[c, TOGETHER] = np.sqrt(out[c, TOGETHER])
+        out[c, LIFT] = np.sqrt(out[c, LIFT])
+        out[c, RECENTLY] = np.sqrt(out[c, RECENTLY])
+        out[c, NEXT] = np.sqrt(out[c, NEXT])
