@@ -215,5 +215,5 @@ def pack_counted(
 ) -> bytes:
     """Pack the counted clicks of one reader with the clicks before them that count with them."""
     end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
-    gradient = lesson.gradient if lesson.gradient.any() else None
-    return pack_clicks(history[HEADER_BYTES:end], counted, member, gradient, *lesson.kind)
+    packed = history[HEADER_BYTES:end]
+    return pack_clicks(packed, counted, member, lesson.gradient, lesson.spread, *lesson.kind)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.features import GAPS_MS, LENGTHS
+from worker.recommend.features import GAPS_MS, LENGTHS, NUM_GAPS
 from worker.recommend.learn import FOLLOWED
-from worker.recommend.moment import NUM_GAPS, Moment
+from worker.recommend.moment import Moment
 from worker.recommend.state import CoClicks, Items
 
 FROM_ORDER = 96
@@ -81,14 +81,6 @@ def kind_of(reader: int, moment: Moment, readers: Readers) -> Kind:
         while gap < len(_GAPS) and moment.now_ms - readers.times_ms[start] >= _GAPS[gap]:
             gap += 1
     return Kind(length, gap)
-
-
-@compiled
-def weights_of(weights: NDArray[np.float64], kind: Kind) -> NDArray[np.float64]:
-    """Return the weights of a kind of reader, (F,)."""
-    by_length, by_gap = weights[1 + kind.length], weights[2 + len(_BOUNDS) + kind.gap]
-    total: NDArray[np.float64] = weights[0] + by_length + by_gap
-    return total
 
 
 @compiled

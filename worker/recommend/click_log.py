@@ -4,12 +4,15 @@ The log carries no reader id. Layout, big-endian, after a length of 4 bytes:
 
 | bytes | content |
 |---|---|
-| 0 | format version, 1 |
+| 0 | format version, 2 |
 | 1, 2 | the reader's kind (history length, time since the last click) |
 | 3 | S, number of segments |
-| 4-5, 6-7, 8-9 | features F (0: nothing to learn), counted clicks C, entries E |
+| 4-5 | which rows of the gradient follow, a bit each (0: nothing to learn) |
+| 6-7, 8-9 | counted clicks C, entries E |
 | 10-13 | checksum of the names of the features: a gradient of others teaches nothing |
-| then | F float32 gradient; S bytes membership in 1/255; C uint16 positions; E × 16 entries |
+| 14-15 | bytes of what is learned |
+| then | float32 spread, float16 rows of the gradient; S bytes membership in 1/255; C uint16 \
+positions; E × 16 entries |
 
 The entries are those of a history, newest first: each counted click and what came before it.
 """
@@ -23,12 +26,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, read_entries
-from worker.recommend.features import FEATURES
+from worker.recommend.features import FEATURES, NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">BBBBHHHI")
+_HEAD = struct.Struct(">BBBBHHHIH")
+_NUM_ROWS = NUM_AGES + NUM_QUIETS
+_SPREAD_BYTES = 4 * 2 * NUM_READER
+_LEAST_STEP = 1e-3
+"""Rows of a gradient that are smaller everywhere are not worth their bytes."""
+
 _FINGERPRINT = zlib.crc32(" ".join(FEATURES).encode())
+
+
+class Learned(NamedTuple):
+    """What a click taught its worker; see `lessons.learn_click`.
+
+    Attributes:
+        gradient: (NUM_AGES + NUM_QUIETS, F) float32.
+        spread: (2, R) float32.
+    """
+
+    gradient: NDArray[np.float32]
+    spread: NDArray[np.float32]
 
 
 class CountedClicks(NamedTuple):
@@ -39,7 +59,7 @@ class CountedClicks(NamedTuple):
         times_ms: (E,) int64.
         counted: positions of the clicks to be counted.
         membership: (S,) float32, how far the reader belongs to each segment.
-        gradient: (F,) float32 of the blend, or None.
+        learned: None where there was nothing to learn, or of other features.
         length, gap: the reader's kind when the newest counted click came.
     """
 
@@ -47,7 +67,7 @@ class CountedClicks(NamedTuple):
     times_ms: NDArray[np.int64]
     counted: Sequence[int]
     membership: NDArray[np.float32]
-    gradient: NDArray[np.float32] | None
+    learned: Learned | None
     length: int
     gap: int
 
@@ -56,12 +76,16 @@ def pack_clicks(
     entries: bytes,
     counted: Sequence[int],
     membership: NDArray[np.float32],
-    gradient: NDArray[np.float64] | None,
+    gradient: NDArray[np.float64],
+    spread: NDArray[np.float64],
     length: int,
     gap: int,
 ) -> bytes:
     """Pack what one reader did; `entries` as in a history, without its header."""
-    learned: bytes = b"" if gradient is None else gradient.astype(">f4").tobytes()
+    rows = np.flatnonzero(np.abs(gradient).max(axis=1) >= _LEAST_STEP)
+    learned = b""
+    if len(rows):
+        learned = spread.astype(">f4").tobytes() + gradient[rows].astype(">f2").tobytes()
     shares: bytes = np.rint(np.clip(membership, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
     positions: bytes = np.asarray(counted, dtype=">u2").tobytes()
     head: bytes = _HEAD.pack(
@@ -69,10 +93,11 @@ def pack_clicks(
         length,
         gap,
         len(shares),
-        len(learned) // 4,
+        sum(1 << row for row in rows.tolist()),
         len(counted),
         len(entries) // ENTRY_BYTES,
         _FINGERPRINT,
+        len(learned),
     )
     body = head + learned + shares + positions + entries
     return _LENGTH.pack(len(body)) + body
@@ -94,10 +119,10 @@ def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
         if len(body) != size or size < _HEAD.size:
             raise ValueError("a click log entry is cut off")
         head = _HEAD.unpack_from(body)
-        version, length, gap, segments, features, counted, entries, fingerprint = head
+        version, length, gap, segments, bits, counted, entries, fingerprint, learned = head
         if version != FORMAT_VERSION:
             continue
-        bounds = np.cumsum([_HEAD.size, 4 * features, segments, 2 * counted, 16 * entries])
+        bounds = np.cumsum([_HEAD.size, learned, segments, 2 * counted, 16 * entries])
         if bounds[-1] != size:
             raise ValueError("the sizes in a click log entry do not fit")
         times_ms, refs = read_entries(body[bounds[3] :])
@@ -109,9 +134,22 @@ def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
             times_ms,
             positions,
             np.frombuffer(body[bounds[1] : bounds[2]], dtype=np.uint8).astype(np.float32) / 255.0,
-            np.frombuffer(body[bounds[0] : bounds[1]], dtype=">f4").astype(np.float32)
-            if features and fingerprint == _FINGERPRINT
-            else None,
+            _learned(body[bounds[0] : bounds[1]], bits) if fingerprint == _FINGERPRINT else None,
             length,
             gap,
         )
+
+
+def _learned(packed: bytes, bits: int) -> Learned | None:
+    if not bits:
+        return None
+    rows = [row for row in range(_NUM_ROWS) if bits >> row & 1]
+    if len(packed) != _SPREAD_BYTES + 2 * len(rows) * NUM_FEATURES or bits >> _NUM_ROWS:
+        raise ValueError("what a click log entry teaches does not fit")
+    gradient = np.zeros((_NUM_ROWS, NUM_FEATURES), dtype=np.float32)
+    steps = np.frombuffer(packed[_SPREAD_BYTES:], dtype=">f2").astype(np.float32)
+    gradient[rows] = steps.reshape(len(rows), NUM_FEATURES)
+    spread = np.frombuffer(packed[:_SPREAD_BYTES], dtype=">f4").astype(np.float32)
+    if not (np.isfinite(gradient).all() and np.isfinite(spread).all()):
+        raise ValueError("what a click log entry teaches is not finite")
+    return Learned(gradient, spread.reshape(2, NUM_READER))

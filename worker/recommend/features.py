@@ -1,8 +1,9 @@
 """The named features that the blend weighs, and which reason each belongs to.
 
-Those of an article alone come first: they are computed once for a batch of readers. Those of a
-reader and an article follow; they are computed for candidates only. Every feature is standardised
-over the articles it is compared with, so that a weight means the same on every stream.
+Those of an article alone come first: they are computed once for a batch of readers, standardised
+over all articles on offer. Those of a reader and an article follow; they are computed for
+candidates only, and scaled by what they usually deviate by within a choice: where nothing speaks
+for any article, they stay small. So a weight means the same on every stream.
 """
 
 import numpy as np
@@ -28,12 +29,12 @@ ARTICLE_FEATURES = (
     "click-through",
     "shown",
     *(f"newcomers-{hours:g}h" for hours in NEWCOMER_HALF_LIVES_H),
+    "kind",
 )
 READER_FEATURES = (
     "next",
     "together-recently",
     "together",
-    "together-lift",
     "item-model",
     "passed-over",
     "new-since-visit",
@@ -46,6 +47,7 @@ READER_FEATURES = (
 FEATURES = ARTICLE_FEATURES + READER_FEATURES
 NUM_FEATURES = len(FEATURES)
 NUM_ARTICLE = len(ARTICLE_FEATURES)
+NUM_READER = len(READER_FEATURES)
 
 AGE = ARTICLE_FEATURES.index("age")
 SINCE_LAST = ARTICLE_FEATURES.index("since-last-click")
@@ -53,10 +55,12 @@ UNCLICKED = ARTICLE_FEATURES.index("unclicked")
 CLICK_THROUGH = ARTICLE_FEATURES.index("click-through")
 SHOWN = CLICK_THROUGH + 1
 NEWCOMERS = SHOWN + 1
+KIND = ARTICLE_FEATURES.index("kind")
+"""1 for every article: its weight is what an article of that age, clicked then, is worth."""
+
 NEXT = FEATURES.index("next")
 RECENTLY = FEATURES.index("together-recently")
 TOGETHER = FEATURES.index("together")
-LIFT = FEATURES.index("together-lift")
 ITEM_MODEL = FEATURES.index("item-model")
 PASSED_OVER = FEATURES.index("passed-over")
 NEW_SINCE_VISIT = FEATURES.index("new-since-visit")
@@ -68,10 +72,10 @@ CONTENT = FEATURES.index("content")
 
 SOURCES = {
     "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, POPULARITY_HABIT),
-    "fresh": (AGE, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
+    "fresh": (AGE, KIND, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
     "click-through": (CLICK_THROUGH, SHOWN),
-    "newcomers": tuple(range(NEWCOMERS, NUM_ARTICLE)),
-    "co-clicked": (NEXT, RECENTLY, TOGETHER, LIFT, ITEM_MODEL),
+    "newcomers": tuple(range(NEWCOMERS, NEWCOMERS + len(NEWCOMER_HALF_LIVES_H))),
+    "co-clicked": (NEXT, RECENTLY, TOGETHER, ITEM_MODEL),
     "tags": (TAGS,),
     "readers-like-you": (READERS_LIKE_YOU,),
     "content": (CONTENT,),
@@ -84,7 +88,28 @@ LENGTHS = (1, 5, 20, 100)
 GAPS_MS = (30 * 60_000, 12 * 3_600_000)
 """Bounds of the time since the reader's last click: within the visit, within the day, longer."""
 
-NUM_WEIGHT_ROWS = 1 + (len(LENGTHS) + 1) + (len(GAPS_MS) + 1) + 1
-"""The weights of a page are a sum: common, by history length, by time since the last click. The
+_MINUTE_MS = 60_000
+AGES_MS = tuple(minutes * _MINUTE_MS for minutes in (10, 60, 360, 1440, 10_080, 40_320))
+"""Bounds of the time since an article is known, and of the time since its last click: from ten
+minutes to four weeks. What speaks for an article that came a minute ago does not for an old one."""
+
+NUM_AGES = len(AGES_MS) + 1
+NUM_QUIETS = len(AGES_MS) + 2
+"""Kinds by the last click; the last kind has not been clicked."""
+
+NUM_KINDS = NUM_AGES * NUM_QUIETS
+"""Of articles: `age * NUM_QUIETS + quiet`."""
+
+NUM_GAPS = len(GAPS_MS) + 1
+NUM_READER_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
+"""Of readers: `length * NUM_GAPS + gap`."""
+
+LENGTH_ROWS = 1
+GAP_ROWS = LENGTH_ROWS + len(LENGTHS) + 1
+AGE_ROWS = GAP_ROWS + NUM_GAPS
+QUIET_ROWS = AGE_ROWS + NUM_AGES
+NUM_WEIGHT_ROWS = QUIET_ROWS + NUM_QUIETS + 1
+"""The weights of an article on a page are a sum: common, by the reader's history length, by the
+time since the reader's last click, by the article's age, by the time since its last click. The
 last row is for impressions: which of what was shown is clicked is another question than what of
 everything is."""

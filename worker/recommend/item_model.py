@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worker.recommend.state import NUM_NEIGHBOURS, CoClicks
 
-PENALTY = 5.0
+PENALTY = 10.0
 """In mean clicks of an article, so that it grows with the stream."""
 
 MIN_CLICKS = 2

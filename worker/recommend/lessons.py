@@ -12,20 +12,26 @@ from worker.recommend.candidates import (
     find_candidates,
     kind_of,
     offer,
-    weights_of,
 )
-from worker.recommend.features import NUM_FEATURES
+from worker.recommend.features import (
+    NUM_AGES,
+    NUM_FEATURES,
+    NUM_KINDS,
+    NUM_QUIETS,
+    NUM_READER,
+)
 from worker.recommend.moment import Moment
-from worker.recommend.rank import score_candidates, score_rows
-from worker.recommend.reader_features import fill_features, standardise
+from worker.recommend.rank import describe
+from worker.recommend.reader_features import fill_features
 from worker.recommend.state import CoClicks, Items
+from worker.recommend.weighing import score_candidates, weigh_kinds, write_row
 
 SAMPLED = 64
 """Articles that stand for those which are not candidates."""
 
 
 @compiled
-def gradient_of(
+def learn_click(
     reader: int,
     clicked: int,
     moment: Moment,
@@ -34,17 +40,23 @@ def gradient_of(
     articles: Articles,
     readers: Readers,
     weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
     stamps: NDArray[np.int64],
     stamp: int,
-    out: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    spread: NDArray[np.float64],
 ) -> Kind:
-    """Write the gradient of the log-probability of the click, (F,), and return the reader's kind.
+    """Write what a click teaches, and return the reader's kind.
 
-    The click is a choice among the reader's candidates: a softmax of the scores. 0 where the
-    article was not on offer.
+    The click is a choice among everything on offer: a softmax of the scores. gradient:
+    (NUM_AGES + NUM_QUIETS, F) of the log-probability of the click, by the weights of each age
+    and of each kind by last click; the sum over ages is that by the common weights. spread:
+    (2, R), mean and variance of the readers' features in the choice. Both 0 where the article
+    was not on offer.
     """
     kind = kind_of(reader, moment, readers)
-    out[:] = 0.0
+    gradient[:] = 0.0
+    spread[:] = 0.0
     candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
     num = find_candidates(
         reader,
@@ -64,7 +76,6 @@ def gradient_of(
     for c in range(num):
         if candidates[c] == clicked:
             at = c
-    listed = num
     if at < 0:
         if stamps[clicked] == stamp:  # clicked before
             return kind
@@ -85,51 +96,76 @@ def gradient_of(
     stands_for = 1.0
     if num > first_sampled:
         stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
-    table = np.empty((num, NUM_FEATURES), dtype=np.float32)
-    fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
-    standardise(listed, table)
-    weight = weights_of(weights, kind)
-    choice_gradient(table, weight, at, first_sampled, np.log(stands_for), out)
+    listed = candidates[:num]
+    table = np.empty((num, NUM_READER), dtype=np.float32)
+    worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
+    score = np.empty(num, dtype=np.float32)
+    fill_features(reader, listed, moment, items, co, articles, readers, table)
+    weigh_kinds(weights, scale, kind, worth)
+    score_candidates(listed, table, kind, moment, worth, score)
+    share = np.ones(num)
+    share[first_sampled:] = stands_for
+    missed = misses(score, share, at)
+    row = np.empty(NUM_FEATURES, dtype=np.float32)
+    for c in range(num):
+        if abs(missed[c]) < _NOTHING:
+            continue
+        write_row(listed[c], table[c], moment, scale, row)
+        age, quiet = divmod(moment.kind[listed[c]], NUM_QUIETS)
+        for feature in range(NUM_FEATURES):
+            step = missed[c] * row[feature]
+            gradient[age, feature] += step
+            gradient[NUM_AGES + quiet, feature] += step
+    measure_spread(table, share, spread)
     return kind
 
 
-@compiled
-def choice_gradient(
-    table: NDArray[np.float32],
-    weight: NDArray[np.float64],
-    at: int,
-    first_sampled: int,
-    log_stands_for: float,
-    out: NDArray[np.float64],
-) -> None:
-    """Write the gradient of log softmax(table · weight)[at] by the weight, (F,).
+_NOTHING = 1e-6
 
-    Rows from `first_sampled` on stand for exp(`log_stands_for`) articles each.
+
+@compiled
+def misses(score: NDArray[np.float32], share: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return by how much the probability of each choice, (C,), falls short of what was chosen.
+
+    share: (C,) how many articles each stands for. at: the chosen one.
     """
-    num = len(table)
-    score = np.empty(num)
-    score_rows(table, weight, score)
-    for c in range(first_sampled, num):
-        score[c] += log_stands_for
+    missed = np.empty(len(score))
     top = score.max()
     total = 0.0
-    for c in range(num):
-        score[c] = np.exp(score[c] - top)
-        total += score[c]
-    for feature in range(NUM_FEATURES):
-        expected = 0.0
-        for c in range(num):
-            expected += score[c] * table[c, feature]
-        out[feature] = table[at, feature] - expected / total
+    for c in range(len(score)):
+        missed[c] = -np.exp(score[c] - top) * share[c]
+        total -= missed[c]
+    for c in range(len(score)):
+        missed[c] /= total
+    missed[at] += 1.0
+    return missed
 
 
 @compiled
-def impression_lesson(
+def measure_spread(
+    table: NDArray[np.float32], share: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Write the mean and the variance of each column of (C, R), weighted by share, (C,)."""
+    total = share.sum()
+    for feature in range(table.shape[1]):
+        mean = 0.0
+        square = 0.0
+        for c in range(len(table)):
+            mean += share[c] * table[c, feature]
+            square += share[c] * table[c, feature] * table[c, feature]
+        mean /= total
+        out[0, feature] = mean
+        out[1, feature] = max(square / total - mean * mean, 0.0)
+
+
+@compiled
+def learn_shown(
     moment: Moment,
     items: Items,
     co: CoClicks,
     articles: Articles,
     readers: Readers,
+    scale: NDArray[np.float64],
     weight: NDArray[np.float64],
     shown: NDArray[np.int64],
     clicked: NDArray[np.bool_],
@@ -139,17 +175,19 @@ def impression_lesson(
     shown: (C,) items. clicked: (C,). Each click is a choice among itself and what was not clicked.
     """
     features = np.empty((len(shown), NUM_FEATURES), dtype=np.float32)
-    scores = np.empty(len(shown))
-    score_candidates(moment, items, co, articles, readers, weight, shown, scores, features)
-    total = np.zeros(NUM_FEATURES)
-    gradient = np.empty(NUM_FEATURES)
-    left = np.flatnonzero(~clicked)
-    table = np.empty((len(left) + 1, NUM_FEATURES), dtype=np.float32)
-    for c in range(len(left)):
-        table[c + 1] = features[left[c]]
+    describe(shown, moment, items, co, articles, readers, scale, features)
+    scores = np.zeros(len(shown), dtype=np.float32)
     for c in range(len(shown)):
-        if clicked[c]:
-            table[0] = features[c]
-            choice_gradient(table, weight, 0, len(table), 0.0, gradient)
-            total += gradient
+        for feature in range(NUM_FEATURES):
+            scores[c] += weight[feature] * features[c, feature]
+    total = np.zeros(NUM_FEATURES)
+    for c in range(len(shown)):
+        if not clicked[c]:
+            continue
+        share = np.where(clicked, 0.0, 1.0)
+        share[c] = 1.0
+        missed = misses(scores, share, c)
+        for other in range(len(shown)):
+            for feature in range(NUM_FEATURES):
+                total[feature] += missed[other] * features[other, feature]
     return total

@@ -13,14 +13,24 @@ from numpy.typing import NDArray
 from worker.compiled import compiled
 from worker.recommend.features import (
     AGE,
+    AGE_ROWS,
+    AGES_MS,
     CLICK_THROUGH,
+    GAP_ROWS,
     GAPS_MS,
     HALF_LIVES_MS,
+    KIND,
+    LENGTH_ROWS,
     LENGTHS,
     NEWCOMER_HALF_LIVES_MS,
     NEWCOMERS,
+    NUM_AGES,
     NUM_ARTICLE,
+    NUM_GAPS,
     NUM_HALF_LIVES,
+    NUM_QUIETS,
+    NUM_READER_KINDS,
+    QUIET_ROWS,
     SHOWN,
     SINCE_LAST,
     UNCLICKED,
@@ -32,13 +42,12 @@ LISTED = 512
 
 PER_TAG = 12
 NEWEST = 32
-NUM_GAPS = len(GAPS_MS) + 1
-NUM_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
 
 _FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
 _LOG_FLOOR = float(np.log(_FLOOR))
 SOON_MS = 600_000.0
 _LONG_AGO_MS = 3.0e9
+_AGES = np.asarray(AGES_MS, dtype=np.int64)
 
 
 class Moment(NamedTuple):
@@ -50,8 +59,10 @@ class Moment(NamedTuple):
         num_open: how many may.
         log_age, log_clicks: (N,) float32, logs of the time since each is known and of its clicks.
         features: (N, A) float32, standardised over the open articles.
-        order: (NUM_KINDS, ≤ LISTED) int32, the best for each kind of reader, best first; filled
-            for the kinds that were asked for.
+        kind: (N,) int32, by age and by last click; see `features.NUM_KINDS`.
+        scores: (NUM_READER_KINDS, N) float32, what the features of an article alone are worth to
+            each kind of reader; filled for the kinds that were asked for, as is `order`.
+        order: (NUM_READER_KINDS, ≤ LISTED) int32, the best by `scores`, best first.
         by_tag: (G, PER_TAG) int32, the best of each tag, -1 beyond the last.
         newest: (≤ NEWEST,) int32.
     """
@@ -62,6 +73,8 @@ class Moment(NamedTuple):
     log_age: NDArray[np.float32]
     log_clicks: NDArray[np.float32]
     features: NDArray[np.float32]
+    kind: NDArray[np.int32]
+    scores: NDArray[np.float32]
     order: NDArray[np.int32]
     by_tag: NDArray[np.int32]
     newest: NDArray[np.int32]
@@ -88,15 +101,18 @@ def look(
     """
     seen = kept or _see(items, size, may_show, published_ms, now_ms)
     is_open, features = seen.open, seen.features
-    scores = _kind_weights(weights)[kinds].astype(np.float32) @ features.T
+    scores = np.zeros((NUM_READER_KINDS, size), dtype=np.float32)
+    wanted = _reader_weights(weights)[kinds] @ features.T
+    wanted += np.einsum("nf,nf->n", _kind_weights(weights)[seen.kind], features)
+    scores[kinds] = wanted
     offered = np.flatnonzero(is_open)
-    best = _best_first(scores, offered)
-    order = np.zeros((NUM_KINDS, best.shape[1]), dtype=np.int32)
+    best = _best_first(wanted, offered)
+    order = np.zeros((NUM_READER_KINDS, best.shape[1]), dtype=np.int32)
     order[kinds] = best
     by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
     if num_tags and len(offered):
         _list_by_tag(best[0], tags, by_tag)
-    return seen._replace(order=order, by_tag=by_tag)
+    return seen._replace(scores=scores, order=order, by_tag=by_tag)
 
 
 def _see(
@@ -108,8 +124,9 @@ def _see(
 ) -> Moment:
     """Return what does not depend on the readers; nothing is in order yet."""
     features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
+    kind = np.zeros(size, dtype=np.int32)
     is_open = may_show & (items.first_ms[:size] <= now_ms)
-    _article_features(items, published_ms, is_open, now_ms, features)
+    _article_features(items, published_ms, is_open, now_ms, features, kind)
     offered = np.flatnonzero(is_open)
     since = items.first_ms[offered]
     count = min(NEWEST, len(offered))
@@ -123,7 +140,9 @@ def _see(
         np.log(known_ms).astype(np.float32),
         np.log(items.counts[:size, -1] + 1.0),
         features,
-        np.empty((NUM_KINDS, 0), dtype=np.int32),
+        kind,
+        np.empty((NUM_READER_KINDS, 0), dtype=np.float32),
+        np.empty((NUM_READER_KINDS, 0), dtype=np.int32),
         np.empty((0, PER_TAG), dtype=np.int32),
         newest.astype(np.int32),
     )
@@ -136,11 +155,20 @@ def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArr
     return np.unique(lengths * NUM_GAPS + gaps)
 
 
-def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    by_length = weights[1 : 2 + len(LENGTHS), :NUM_ARTICLE]
-    by_gap = weights[2 + len(LENGTHS) : -1, :NUM_ARTICLE]
+def _reader_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the articles' weights by kind of reader, (NUM_READER_KINDS, A)."""
+    by_length = weights[LENGTH_ROWS:GAP_ROWS, :NUM_ARTICLE]
+    by_gap = weights[GAP_ROWS:AGE_ROWS, :NUM_ARTICLE]
     kinds = weights[0, :NUM_ARTICLE] + by_length[:, None] + by_gap[None, :]
-    return kinds.reshape(NUM_KINDS, NUM_ARTICLE)
+    return kinds.reshape(NUM_READER_KINDS, NUM_ARTICLE).astype(np.float32)
+
+
+def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return what is added for each kind of article, (NUM_KINDS, A)."""
+    by_age = weights[AGE_ROWS:QUIET_ROWS, :NUM_ARTICLE]
+    by_quiet = weights[QUIET_ROWS : QUIET_ROWS + NUM_QUIETS, :NUM_ARTICLE]
+    kinds = by_age[:, None] + by_quiet[None, :]
+    return kinds.reshape(NUM_AGES * NUM_QUIETS, NUM_ARTICLE).astype(np.float32)
 
 
 def _best_first(scores: NDArray[np.float32], offered: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -167,12 +195,22 @@ def _log_count(count: float, halvings: float) -> float:
 
 
 @compiled
+def _rung(time_ms: int) -> int:
+    """Return how many of the bounds of ages a time has passed."""
+    rung = 0
+    while rung < len(_AGES) and time_ms > _AGES[rung]:
+        rung += 1
+    return rung
+
+
+@compiled
 def _article_features(
     items: Items,
     published_ms: NDArray[np.int64],
     is_open: NDArray[np.bool_],
     now_ms: int,
     out: NDArray[np.float32],
+    kind: NDArray[np.int32],
 ) -> None:
     size, num_features = out.shape
     total = np.zeros(num_features)
@@ -208,12 +246,12 @@ def _article_features(
         through = (items.shown[item, 1] + rate) / (items.shown[item, 0] + 1.0)
         out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
         out[item, CLICK_THROUGH] = np.log(through / rate)
+        quiet = NUM_QUIETS - 1 if last_ms == NEVER_MS else _rung(quiet_ms)
+        kind[item] = _rung(now_ms - items.first_ms[item]) * NUM_QUIETS + quiet
         for feature in range(num_features):
             total[feature] += out[item, feature]
             square[feature] += out[item, feature] ** 2
-    if num_open == 0:
-        return
-    for feature in range(num_features):
+    for feature in range(num_features if num_open else 0):
         # Of undated articles the age is not known: they stand in the middle.
         num = max(num_dated, 1) if feature == AGE else num_open
         mean = total[feature] / num
@@ -225,6 +263,7 @@ def _article_features(
             if feature == AGE and out[item, AGE] == 0.0:
                 continue
             out[item, feature] = (out[item, feature] - mean) * scale
+    out[:, KIND] = 1.0
 
 
 @compiled

@@ -7,32 +7,21 @@ from worker.compiled import compiled
 from worker.recommend.candidates import (
     MAX_CANDIDATES,
     Articles,
+    Kind,
     Readers,
     find_candidates,
     kind_of,
-    weights_of,
 )
-from worker.recommend.features import NUM_FEATURES
+from worker.recommend.features import NUM_KINDS, NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
-from worker.recommend.reader_features import fill_features, standardise
+from worker.recommend.reader_features import fill_features
 from worker.recommend.state import CoClicks, Items
+from worker.recommend.weighing import score_candidates, weigh_kinds, weights_of, write_row
 
 
 @compiled
-def score_rows(
-    table: NDArray[np.float32], weight: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Write the weighted sums of C rows, (C, F), to `out`, (≥ C,)."""
-    for c in range(len(table)):
-        value = 0.0
-        for feature in range(NUM_FEATURES):
-            value += weight[feature] * table[c, feature]
-        out[c] = value
-
-
-@compiled
-def _best_of(score: NDArray[np.float64], top: NDArray[np.int64]) -> int:
+def _best_of(score: NDArray[np.float32], top: NDArray[np.int64]) -> int:
     """Write the places of the highest scores, highest first; return how many there are."""
     held = 0
     for c in range(len(score)):
@@ -55,6 +44,7 @@ def rank_readers(
     articles: Articles,
     readers: Readers,
     weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
     best: NDArray[np.int64],
     scores: NDArray[np.float32],
     features: NDArray[np.float32],
@@ -62,19 +52,23 @@ def rank_readers(
 ) -> None:
     """Write each reader's best articles, best first.
 
-    best: (B, M) int64, -1 where there is no more. scores: (B, M) float32. features: (B, M, F)
-    float32. used: (B, F), the reader's weights; features times weights add up to the score.
+    weights, scale: of the blend. best: (B, M) int64, -1 where there is no more. scores: (B, M)
+    float32. features: (B, M, F) float32. used: (B, M, F), the weights of each article for the
+    reader; features times weights add up to the score.
     """
     num_readers, wanted = best.shape
     stamps = np.zeros(len(moment.open), dtype=np.int64)
     candidates = np.empty(MAX_CANDIDATES, dtype=np.int64)
-    table = np.empty((MAX_CANDIDATES, NUM_FEATURES), dtype=np.float32)
-    score = np.empty(MAX_CANDIDATES, dtype=np.float64)
+    table = np.empty((MAX_CANDIDATES, NUM_READER), dtype=np.float32)
+    score = np.empty(MAX_CANDIDATES, dtype=np.float32)
+    worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
     top = np.empty(wanted, dtype=np.int64)
+    weighed = Kind(-1, -1)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
-        weight = weights_of(weights, kind)
-        used[reader] = weight
+        if kind != weighed:
+            weigh_kinds(weights, scale, kind, worth)
+            weighed = kind
         num = find_candidates(
             reader,
             kind,
@@ -88,58 +82,36 @@ def rank_readers(
             candidates,
         )
         fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
-        standardise(num, table[:num])
-        score_rows(table[:num], weight, score)
+        score_candidates(candidates[:num], table, kind, moment, worth, score)
         held = _best_of(score[:num], top)
         for place in range(wanted):
             if place >= held:
                 best[reader, place] = -1
                 continue
             c = top[place]
-            best[reader, place] = candidates[c]
+            item = candidates[c]
+            best[reader, place] = item
             scores[reader, place] = score[c]
-            for feature in range(NUM_FEATURES):
-                features[reader, place, feature] = table[c, feature]
+            write_row(item, table[c], moment, scale, features[reader, place])
+            weights_of(weights, kind, moment.kind[item], used[reader, place])
 
 
 @compiled
-def score_candidates(
+def describe(
+    given: NDArray[np.int64],
     moment: Moment,
     items: Items,
     co: CoClicks,
     articles: Articles,
     readers: Readers,
-    weight: NDArray[np.float64],
-    given: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    features: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    out: NDArray[np.float32],
 ) -> None:
-    """Score given articles, (C,), for the first reader by weights, (F,).
-
-    scores: (C,). features: (C, F), not weighted, standardised over what the reader would be
-    offered, so that they mean what they mean in a page.
-    """
-    candidates = np.empty(MAX_CANDIDATES + len(given), dtype=np.int64)
-    stamps = np.zeros(len(moment.open), dtype=np.int64)
-    num = find_candidates(
-        0,
-        kind_of(0, moment, readers),
-        moment,
-        items,
-        co,
-        articles,
-        readers,
-        stamps,
-        1,
-        candidates[:MAX_CANDIDATES],
-    )
-    candidates[num : num + len(given)] = given
-    whole = num + len(given)
-    table = np.empty((whole, NUM_FEATURES), dtype=np.float32)
-    fill_features(0, candidates[:whole], moment, items, co, articles, readers, table)
-    standardise(num, table)
-    features[:] = table[num:]
-    score_rows(features, weight, scores)
+    """Write all features of given articles, (C, F), for the first reader."""
+    table = np.empty((len(given), NUM_READER), dtype=np.float32)
+    fill_features(0, given, moment, items, co, articles, readers, table)
+    for c in range(len(given)):
+        write_row(given[c], table[c], moment, scale, out[c])
 
 
 @compiled

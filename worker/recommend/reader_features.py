@@ -9,11 +9,9 @@ from worker.recommend.features import (
     AGE_HABIT,
     CONTENT,
     ITEM_MODEL,
-    LIFT,
     NEW_SINCE_VISIT,
     NEXT,
     NUM_ARTICLE,
-    NUM_FEATURES,
     PASSED_OVER,
     POPULARITY_HABIT,
     READERS_LIKE_YOU,
@@ -27,6 +25,12 @@ from worker.recommend.state import CoClicks, Items
 
 RECENT_FADING = 0.9
 HABIT_CLICKS = 20
+
+_NEXT, _RECENTLY, _TOGETHER = NEXT - NUM_ARTICLE, RECENTLY - NUM_ARTICLE, TOGETHER - NUM_ARTICLE
+_ITEM_MODEL, _PASSED_OVER = ITEM_MODEL - NUM_ARTICLE, PASSED_OVER - NUM_ARTICLE
+_NEW_SINCE_VISIT, _AGE_HABIT = NEW_SINCE_VISIT - NUM_ARTICLE, AGE_HABIT - NUM_ARTICLE
+_POPULARITY_HABIT, _TAGS = POPULARITY_HABIT - NUM_ARTICLE, TAGS - NUM_ARTICLE
+_READERS_LIKE_YOU, _CONTENT = READERS_LIKE_YOU - NUM_ARTICLE, CONTENT - NUM_ARTICLE
 _LOGS = np.log(1.0 + np.arange(4097)).astype(np.float32)
 
 
@@ -79,11 +83,10 @@ def fill_features(
     readers: Readers,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the features of C candidates, (C, F), those of the reader not standardised yet."""
+    """Write what is between a reader and each of C candidates, (C, R), not scaled yet."""
     num = len(candidates)
     start, end = readers.starts[reader], readers.starts[reader + 1]
-    slots = np.empty(num, dtype=np.int64)
-    out[:num, NUM_ARTICLE:] = 0.0
+    out[:num] = 0.0
     habit_age, habit_clicks, num_habit = 0.0, 0.0, 0
     for click in range(start, min(end, start + HABIT_CLICKS)):
         item = readers.items[click]
@@ -97,9 +100,6 @@ def fill_features(
     visit_ms = readers.times_ms[start] if end > start else np.int64(-1)
     for c in range(num):
         item = candidates[c]
-        slots[c] = items.slot[item]
-        for feature in range(NUM_ARTICLE):
-            out[c, feature] = moment.features[item, feature]
         since = items.first_ms[item]
         low, high = start, end
         while low < high:  # clicks later than the article: the first `low - start`
@@ -108,11 +108,11 @@ def fill_features(
                 low = middle + 1
             else:
                 high = middle
-        out[c, PASSED_OVER] = _LOGS[low - start]
-        out[c, NEW_SINCE_VISIT] = 1.0 if since > visit_ms else 0.0
+        out[c, _PASSED_OVER] = _LOGS[low - start]
+        out[c, _NEW_SINCE_VISIT] = 1.0 if since > visit_ms else 0.0
         if num_habit:
-            out[c, AGE_HABIT] = -abs(moment.log_age[item] - habit_age)
-            out[c, POPULARITY_HABIT] = -abs(moment.log_clicks[item] - habit_clicks)
+            out[c, _AGE_HABIT] = -abs(moment.log_age[item] - habit_age)
+            out[c, _POPULARITY_HABIT] = -abs(moment.log_clicks[item] - habit_clicks)
         num_tags = 0
         own = np.float32(0.0)
         like = np.float32(0.0)
@@ -126,66 +126,61 @@ def fill_features(
         if num_tags:
             # An article gains little by having many tags.
             share = np.float32(1.0 / np.sqrt(num_tags))
-            out[c, TAGS] = own * share
-            out[c, READERS_LIKE_YOU] = like * share
-        out[c, CONTENT] = dot(readers.tastes[reader], articles.vectors[item])
-    _fill_co_clicks(reader, slots, items, co, readers, out)
-
-
-@compiled
-def standardise(num: int, table: NDArray[np.float32]) -> None:
-    """Standardise the reader's features of all rows by mean and deviation of the first `num`."""
-    for feature in range(NUM_ARTICLE, NUM_FEATURES):
-        total = 0.0
-        square = 0.0
-        for c in range(num):
-            total += table[c, feature]
-            square += table[c, feature] * table[c, feature]
-        mean = total / max(num, 1)
-        variance = square / max(num, 1) - mean * mean
-        scale = 1.0 / np.sqrt(variance) if variance > 1e-9 else 0.0
-        for c in range(len(table)):
-            table[c, feature] = np.float32((table[c, feature] - mean) * scale)
+            out[c, _TAGS] = own * share
+            out[c, _READERS_LIKE_YOU] = like * share
+        out[c, _CONTENT] = dot(readers.tastes[reader], articles.vectors[item])
+    _fill_co_clicks(reader, candidates, items, co, readers, out)
 
 
 @compiled
 def _fill_co_clicks(
     reader: int,
-    slots: NDArray[np.int64],
+    candidates: NDArray[np.int64],
     items: Items,
     co: CoClicks,
     readers: Readers,
     out: NDArray[np.float32],
 ) -> None:
-    num = len(slots)
-    weight = np.empty(num, dtype=np.float32)
+    num = len(candidates)
+    slots = np.empty(num, dtype=np.int64)
+    held = np.empty(num, dtype=np.int64)
+    counted = 0
     for c in range(num):
-        if slots[c] >= 0:
-            weight[c] = 1.0 / np.sqrt(co.clicks[slots[c]] + 3.0)
+        if items.slot[candidates[c]] >= 0:
+            slots[counted] = items.slot[candidates[c]]
+            held[counted] = c
+            counted += 1
+    model = np.zeros(counted, dtype=np.float32)
+    together = np.zeros(counted, dtype=np.float32)
+    recently = np.zeros(counted, dtype=np.float32)
+    after = np.zeros(counted, dtype=np.float32)
     start, end = readers.starts[reader], readers.starts[reader + 1]
     following = np.float32(1.0)
     recent = np.float32(1.0)
     for click in range(start, min(end, start + WINDOW)):
-        position = click - start
         slot = items.slot[readers.items[click]]
         if slot >= 0:
             near = np.float32(1.0 / np.sqrt(co.clicks[slot] + 3.0))
-            for c in range(num):
-                other = slots[c]
-                if other < 0:
-                    continue
-                out[c, ITEM_MODEL] += co.model[slot, other]
-                both = co.together[slot, other] * near
-                out[c, TOGETHER] += both * weight[c]
-                out[c, LIFT] += both * near * weight[c] * weight[c]
-                if position < FOLLOWED:
-                    out[c, RECENTLY] += recent * both * weight[c]
-                    out[c, NEXT] += following * co.next[slot, other] * near * weight[c]
+            model_row, together_row, next_row = co.model[slot], co.together[slot], co.next[slot]
+            if click - start < FOLLOWED:
+                faded, follows = near * recent, near * following
+                for c in range(counted):
+                    both = together_row[slots[c]]
+                    model[c] += model_row[slots[c]]
+                    together[c] += both * near
+                    recently[c] += both * faded
+                    after[c] += next_row[slots[c]] * follows
+            else:
+                for c in range(counted):
+                    model[c] += model_row[slots[c]]
+                    together[c] += together_row[slots[c]] * near
         following *= np.float32(FADING)
         recent *= np.float32(RECENT_FADING)
     # Square roots, because counts of co-clicks have long tails.
-    for c in range(num):
-        out[c, TOGETHER] = np.sqrt(out[c, TOGETHER])
-        out[c, LIFT] = np.sqrt(out[c, LIFT])
-        out[c, RECENTLY] = np.sqrt(out[c, RECENTLY])
-        out[c, NEXT] = np.sqrt(out[c, NEXT])
+    for c in range(counted):
+        rare = np.float32(1.0 / np.sqrt(co.clicks[slots[c]] + 3.0))
+        row = out[held[c]]
+        row[_ITEM_MODEL] = model[c]
+        row[_TOGETHER] = np.sqrt(together[c] * rare)
+        row[_RECENTLY] = np.sqrt(recently[c] * rare)
+        row[_NEXT] = np.sqrt(after[c] * rare)

@@ -16,12 +16,18 @@ from worker.catalogue import UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading, languages_read
 from worker.recommend.candidates import Articles, Kind, Readers
 from worker.recommend.exploration import explore
-from worker.recommend.features import NUM_FEATURES, SOURCES
+from worker.recommend.features import (
+    NUM_AGES,
+    NUM_FEATURES,
+    NUM_QUIETS,
+    NUM_READER,
+    SOURCES,
+)
 from worker.recommend.filters import may_show
-from worker.recommend.lessons import gradient_of, impression_lesson
+from worker.recommend.lessons import learn_click, learn_shown
 from worker.recommend.moment import Moment, kinds_of, look
 from worker.recommend.options import Options
-from worker.recommend.rank import rank_readers, score_candidates, strongest_links
+from worker.recommend.rank import describe, rank_readers, strongest_links
 from worker.recommend.reader_features import mean_vectors
 from worker.recommend.segments import segment_lift
 from worker.recommend.selection import select
@@ -44,7 +50,7 @@ class Ranked(NamedTuple):
         rows: (B, k) int64 catalogue rows, -1 where there is no more.
         scores: (B, k) float32, log of how much likelier than the average article it is clicked.
         features: (B, k, F) float32, standardised.
-        weights: (B, F) float64.
+        weights: (B, k, F) float64, of each article for the reader.
         linked: (B, k) int64 row of the clicked article that it is most co-clicked with, or -1.
         explored: (B, k) bool, whether it is shown to learn about it.
     """
@@ -59,7 +65,7 @@ class Ranked(NamedTuple):
     @property
     def shares(self) -> NDArray[np.float64]:
         """What of the score comes from each feature, (B, k, F); they add up to it."""
-        return self.features * self.weights[:, None, :]
+        return self.features * self.weights
 
 
 class Tastes(NamedTuple):
@@ -77,9 +83,16 @@ class Tastes(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What the blend learns from a click: gradient (F,) and the reader's kind."""
+    """What the blend learns from a click; see `lessons.learn_click`.
+
+    Attributes:
+        gradient: (NUM_AGES + NUM_QUIETS, F).
+        spread: (2, R).
+        kind: the reader's.
+    """
 
     gradient: NDArray[np.float64]
+    spread: NDArray[np.float64]
     kind: Kind
 
 
@@ -121,16 +134,26 @@ class Recommender:
         scores = np.zeros(shape, dtype=np.float32)
         features = np.zeros((*shape, NUM_FEATURES), dtype=np.float32)
         items, co, weights = self.statistics.items, self.statistics.co, self._weights()
-        used = np.zeros((shape[0], NUM_FEATURES))
+        used = np.zeros((*shape, NUM_FEATURES))
         rank_readers(
-            moment, items, co, self._articles, readers, weights, best, scores, features, used
+            moment,
+            items,
+            co,
+            self._articles,
+            readers,
+            weights,
+            self.statistics.scale,
+            best,
+            scores,
+            features,
+            used,
         )
         chosen = np.full((shape[0], k), -1, dtype=np.int64)
         options = self.options.selection
         select(
             best,
             scores,
-            _SOURCE_OF[(features * used[:, None, :]).argmax(axis=2)],
+            _SOURCE_OF[(features * used).argmax(axis=2)],
             self._articles,
             options.diversity,
             options.max_per_tag,
@@ -140,7 +163,7 @@ class Recommender:
         at = np.arange(shape[0])[:, None]
         missing = chosen < 0
         page = np.where(missing, -1, best[at, chosen])
-        page_scores, page_features = scores[at, chosen], features[at, chosen]
+        page_scores, page_features, used = (each[at, chosen] for each in (scores, features, used))
         page_scores[missing] = 0.0
         page_features[missing] = 0.0
         explored = np.zeros(page.shape, dtype=np.bool_)
@@ -175,19 +198,18 @@ class Recommender:
         impressions.
         """
         moment, readers = self._hydrate(reading, tastes, now_ms)
-        scores = np.zeros(len(rows))
         table = np.zeros((len(rows), NUM_FEATURES), dtype=np.float32)
-        score_candidates(
+        describe(
+            self._item_of_row[rows],
             moment,
             self.statistics.items,
             self.statistics.co,
             self._articles,
             readers,
-            self._weights()[-1],
-            self._item_of_row[rows],
-            scores,
+            self.statistics.scale,
             table,
         )
+        scores: NDArray[np.float64] = table @ self._weights()[-1]
         return scores, table
 
     def lessons(
@@ -207,10 +229,11 @@ class Recommender:
         weights = self._weights()
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
-            gradient = np.zeros(NUM_FEATURES)
+            gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
+            spread = np.zeros((2, NUM_READER))
             kind = Kind(0, 0)
             if row >= 0:
-                kind = gradient_of(
+                kind = learn_click(
                     reader,
                     int(self._item_of_row[row]),
                     moment,
@@ -219,12 +242,14 @@ class Recommender:
                     self._articles,
                     readers,
                     weights,
+                    self.statistics.scale,
                     stamps,
                     reader + 1,
                     gradient,
+                    spread,
                 )
-                gradient[self._off] = 0.0
-            lessons.append(Lesson(gradient, kind))
+                gradient[:, self._off] = 0.0
+            lessons.append(Lesson(gradient, spread, kind))
         return lessons
 
     def learn_impression(
@@ -241,12 +266,13 @@ class Recommender:
         """
         if clicked.any() and not clicked.all():
             moment, readers = self._hydrate(reading, tastes, now_ms)
-            gradient = impression_lesson(
+            gradient = learn_shown(
                 moment,
                 self.statistics.items,
                 self.statistics.co,
                 self._articles,
                 readers,
+                self.statistics.scale,
                 self._weights()[-1],
                 self._item_of_row[rows],
                 clicked,

@@ -16,6 +16,7 @@ from worker.recommend.features import (
     NUM_FEATURES,
     NUM_HALF_LIVES,
     NUM_WEIGHT_ROWS,
+    READER_FEATURES,
 )
 
 NO_SLOT = -1
@@ -23,6 +24,7 @@ NUM_NEIGHBOURS = 24
 NOT_YET_MS = np.iinfo(np.int64).max
 """Stands for an article that has neither been published nor clicked."""
 NEVER_MS = -1
+_LEAST_DEVIATION = 1e-4
 
 
 class Items(NamedTuple):
@@ -70,10 +72,18 @@ class CoClicks(NamedTuple):
 
 
 class BlendState(NamedTuple):
-    """Weights, (rows, features) float64 each, and their sums of squared gradients."""
+    """What the blend has learned.
+
+    Attributes:
+        weights: (rows, features) float64; see `features.NUM_WEIGHT_ROWS`.
+        squares: the same shape, sums of squared gradients.
+        scale: (3, R) float64 of the readers' features: sums over choices of the mean and of the
+            variance among the articles of the choice, and the number of choices.
+    """
 
     weights: NDArray[np.float64]
     squares: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
 
 def empty_items(capacity: int) -> Items:
@@ -112,7 +122,6 @@ STARTING_WEIGHTS = {
     "age": -0.1,
     "next": 0.1,
     "together": 0.2,
-    "together-lift": 0.1,
     "item-model": 0.1,
     "tags": 0.1,
     "readers-like-you": 0.05,
@@ -122,6 +131,25 @@ STARTING_WEIGHTS = {
 """Where a blend begins that no stream has taught yet: round numbers, the same for every set."""
 
 
+USUAL_DEVIATIONS = {
+    "next": 0.1,
+    "together-recently": 0.2,
+    "together": 0.3,
+    "item-model": 0.03,
+    "passed-over": 0.6,
+    "new-since-visit": 0.2,
+    "age-habit": 1.0,
+    "popularity-habit": 0.6,
+    "tags": 0.1,
+    "readers-like-you": 0.1,
+    "content": 0.1,
+}
+"""What the readers' features deviate by within a choice, for as long as little has been seen."""
+
+USUAL_FOR = 20.0
+"""Choices that they stand for."""
+
+
 def starting_blend(over: Mapping[str, float]) -> BlendState:
     """Return the weights to begin with, those in `over` instead of the usual ones."""
     weights = np.zeros((NUM_WEIGHT_ROWS, NUM_FEATURES))
@@ -129,4 +157,17 @@ def starting_blend(over: Mapping[str, float]) -> BlendState:
         weights[0, FEATURES.index(name)] = weight
     # What is clicked when it is shown: to begin with, that alone.
     weights[-1, FEATURES.index("click-through")] = 1.0
-    return BlendState(weights, np.full(weights.shape, 10.0))
+    usual = np.array([USUAL_DEVIATIONS[name] for name in READER_FEATURES])
+    scale = USUAL_FOR * np.stack([np.zeros(len(usual)), usual**2, np.ones(len(usual))])
+    return BlendState(weights, np.full(weights.shape, 10.0), scale)
+
+
+def scale_of(blend: BlendState) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the means and the factors of the readers' features, (R,) each.
+
+    A feature that has never told articles apart has the factor 0.
+    """
+    means, variances, nums = blend.scale
+    deviations = np.sqrt(variances / nums)
+    factors = np.where(deviations > _LEAST_DEVIATION, 1.0 / np.maximum(deviations, 1e-12), 0.0)
+    return means / nums, factors

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.recommend.click_log import CountedClicks, unpack_clicks
-from worker.recommend.features import FEATURES, GAPS_MS, LENGTHS, NUM_FEATURES, NUM_WEIGHT_ROWS
+from worker.recommend.features import (
+    AGE_ROWS,
+    FEATURES,
+    GAP_ROWS,
+    GAPS_MS,
+    LENGTH_ROWS,
+    LENGTHS,
+    NUM_AGES,
+    NUM_WEIGHT_ROWS,
+)
 from worker.recommend.item_model import ItemModel, fit_item_model
 from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
 from worker.recommend.options import Blend
@@ -24,6 +33,7 @@ from worker.recommend.state import (
     Items,
     empty_co_clicks,
     empty_items,
+    scale_of,
     starting_blend,
 )
 
@@ -62,6 +72,8 @@ class Statistics:
         options = options or Blend()
         self._starting_weights = options.weights
         self.blend: BlendState = starting_blend(options.weights)
+        self.scale = np.stack(scale_of(self.blend))
+        """Means and factors of the readers' features, (2, R)."""
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
         self.num_counted = 0
@@ -132,6 +144,7 @@ class Statistics:
         self.items = empty_items(1024)
         self.co = empty_co_clicks(len(self.co.item))
         self.blend = starting_blend(self._starting_weights)
+        self.scale = np.stack(scale_of(self.blend))
         self.tag_counts = {}
         self.num_counted, self._next_fit = 0, FIRST_FIT
         self._numbers = {}
@@ -148,13 +161,8 @@ class Statistics:
 
     def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
         """Count what one reader did, and learn from it."""
-        if clicks.gradient is not None and not (
-            len(clicks.gradient) == NUM_FEATURES
-            and np.isfinite(clicks.gradient).all()
-            and clicks.length <= len(LENGTHS)
-            and clicks.gap <= len(GAPS_MS)
-        ):
-            raise ValueError("a gradient does not fit the blend")
+        if clicks.length > len(LENGTHS) or clicks.gap > len(GAPS_MS):
+            raise ValueError("no such kind of reader")
         self.num_changes += 1
         numbers = self.number(clicks.refs)
         for at in sorted(clicks.counted, reverse=True):  # the oldest first
@@ -172,13 +180,20 @@ class Statistics:
             )
             self.num_counted += 1
             self._count_tags(tags_of(int(clicks.refs[at])), clicks.membership)
-        if clicks.gradient is not None:
-            self.learn(clicks.gradient, clicks.length, clicks.gap)
+        if clicks.learned is not None:
+            self.learn(*clicks.learned, clicks.length, clicks.gap)
 
-    def learn(self, gradient: NDArray[Any], length: int, gap: int) -> None:
-        """Move the weights of a kind of reader up a gradient, (F,)."""
-        for row in (0, 1 + length, 2 + len(LENGTHS) + gap):
-            self._move(gradient, row, self._learning_rate)
+    def learn(self, gradient: NDArray[Any], spread: NDArray[Any], length: int, gap: int) -> None:
+        """Move the weights up a gradient, of a kind of reader; see `lessons.learn_click`."""
+        common = gradient[:NUM_AGES].sum(axis=0)
+        for row in (0, LENGTH_ROWS + length, GAP_ROWS + gap):
+            self._move(common, row, self._learning_rate)
+        for at in np.flatnonzero(gradient.any(axis=1)).tolist():
+            self._move(gradient[at], AGE_ROWS + at, self._learning_rate)
+        if self._learning_rate:
+            self.blend.scale[:2] += spread
+            self.blend.scale[2] += 1.0
+            self.scale = np.stack(scale_of(self.blend))
 
     def learn_shown(self, gradient: NDArray[Any]) -> None:
         """Move the weights of impressions up a gradient, (F,)."""
@@ -251,6 +266,7 @@ class Statistics:
             "followers": self.co.followers.copy(),
             "weights": self.blend.weights.copy(),
             "squares": self.blend.squares.copy(),
+            "scale": self.blend.scale.copy(),
             "tags": np.array(tags, dtype=np.str_),
             "tag_counts": np.array([self.tag_counts[tag] for tag in tags]),
             "progress": np.array([self.num_counted, self._next_fit]),
@@ -294,7 +310,7 @@ class Statistics:
                 co.followers[:] = arrays["followers"]
             else:  # another number of slots is configured now: co-clicks start anew
                 items.slot[:] = NO_SLOT
-            blend = BlendState(arrays["weights"], arrays["squares"])
+            blend = BlendState(arrays["weights"], arrays["squares"], arrays["scale"])
             if not self._learning_rate:
                 blend = self.blend  # frozen: its own, whatever others have learned
             tags = dict(zip(arrays["tags"].tolist(), arrays["tag_counts"], strict=True))
@@ -304,6 +320,7 @@ class Statistics:
         except Exception as error:  # numpy and zipfile raise many types
             raise CheckpointError(f"not a checkpoint: {type(error).__name__}") from error
         self.items, self.co, self.blend, self.tag_counts = items, co, blend, tags
+        self.scale = np.stack(scale_of(blend))
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_counted, self._next_fit = num_counted, next_fit
         self.num_renumbered += 1

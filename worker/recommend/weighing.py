@@ -1,0 +1,98 @@
+"""Weights times features: what a blend makes of an article for a reader, compiled.
+
+A weight is a sum over what is known of the reader and of the article; see
+`features.NUM_WEIGHT_ROWS`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+from worker.recommend.candidates import Kind
+from worker.recommend.features import (
+    AGE_ROWS,
+    GAP_ROWS,
+    LENGTH_ROWS,
+    NUM_ARTICLE,
+    NUM_FEATURES,
+    NUM_GAPS,
+    NUM_KINDS,
+    NUM_QUIETS,
+    NUM_READER,
+    QUIET_ROWS,
+)
+from worker.recommend.moment import Moment
+
+
+@compiled
+def weights_of(
+    weights: NDArray[np.float64], reader: Kind, article_kind: int, out: NDArray[np.float64]
+) -> None:
+    """Write the weights, (F,), of an article of a kind for a reader of a kind."""
+    age, quiet = article_kind // NUM_QUIETS, article_kind % NUM_QUIETS
+    for feature in range(NUM_FEATURES):
+        out[feature] = (
+            weights[0, feature]
+            + weights[LENGTH_ROWS + reader.length, feature]
+            + weights[GAP_ROWS + reader.gap, feature]
+            + weights[AGE_ROWS + age, feature]
+            + weights[QUIET_ROWS + quiet, feature]
+        )
+
+
+@compiled
+def weigh_kinds(
+    weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    reader: Kind,
+    out: NDArray[np.float32],
+) -> None:
+    """Write what each raw feature of a reader is worth for each kind of article.
+
+    scale: (2, R) means and factors. out: (NUM_KINDS, R + 1); the last column is what the means
+    would be worth, to be taken off.
+    """
+    weight = np.empty(NUM_FEATURES)
+    for kind in range(NUM_KINDS):
+        weights_of(weights, reader, kind, weight)
+        taken = 0.0
+        for feature in range(NUM_READER):
+            worth = weight[NUM_ARTICLE + feature] * scale[1, feature]
+            out[kind, feature] = worth
+            taken += worth * scale[0, feature]
+        out[kind, NUM_READER] = taken
+
+
+@compiled
+def score_candidates(
+    candidates: NDArray[np.int64],
+    table: NDArray[np.float32],
+    reader: Kind,
+    moment: Moment,
+    worth: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the scores, (C,), of candidates with the readers' features in `table`, (C, R)."""
+    of_article = moment.scores[reader.length * NUM_GAPS + reader.gap]
+    for c in range(len(candidates)):
+        item = candidates[c]
+        kind = moment.kind[item]
+        score = of_article[item] - worth[kind, NUM_READER]
+        for feature in range(NUM_READER):
+            score += worth[kind, feature] * table[c, feature]
+        out[c] = score
+
+
+@compiled
+def write_row(
+    item: int,
+    own: NDArray[np.float32],
+    moment: Moment,
+    scale: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Write all features, (F,), of an article with the raw features of a reader, (R,)."""
+    for feature in range(NUM_ARTICLE):
+        out[feature] = moment.features[item, feature]
+    for feature in range(NUM_READER):
+        out[NUM_ARTICLE + feature] = (own[feature] - scale[0, feature]) * scale[1, feature]
