@@ -5,7 +5,7 @@ Metarank's does). The reasons, used in dead letters and metrics:
 
 | reason | meaning |
 |---|---|
-| `empty` | no value |
+| `empty` | no value, where that withdraws nothing |
 | `oversized` | longer than 1,000,000 bytes |
 | `malformed` | not JSON in UTF-8 |
 | `invalid` | JSON, but not an article, click or Metarank event |
@@ -13,7 +13,7 @@ Metarank's does). The reasons, used in dead letters and metrics:
 | `future` | dated more than a day ahead |
 """
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -38,6 +38,13 @@ MAX_TAG_CHARACTERS = 128
 """Tags beyond these are cut: an article's tags stand in every recommendation of it."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Withdrawal(NamedTuple):
+    """An article is recommended no more, from now on and until it is published again."""
+
+    article_id: str
+
 
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
@@ -80,6 +87,15 @@ def decode_article(raw: bytes | None, now_ms: int) -> Click | Article | None:
     return checked_article(article)
 
 
+def decode_withdrawal(key: bytes | None) -> Withdrawal:
+    """Decode a message of the articles topic that has a key and no value.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    return Withdrawal(_id_of(key))
+
+
 def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     """Decode a message of the erasures topic.
 
@@ -110,10 +126,7 @@ def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
     Raises:
         InvalidMessageError: with a reason of the table above.
     """
-    try:
-        user_id = key.decode() if key else ""
-    except UnicodeDecodeError as error:
-        raise InvalidMessageError("malformed", "the key is not UTF-8") from error
+    user_id = _text_of(key)
     if not raw:
         if not user_id:
             raise InvalidMessageError("empty")
@@ -123,6 +136,22 @@ def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
         raise InvalidMessageError("invalid", "the key is not the user_id")
     check_id(user_id)
     return label
+
+
+def _text_of(key: bytes | None) -> str:
+    try:
+        return key.decode() if key else ""
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("malformed", "the key is not UTF-8") from error
+
+
+def _id_of(key: bytes | None) -> str:
+    """Return the id that a message without a value is about."""
+    identifier = _text_of(key)
+    if not identifier:
+        raise InvalidMessageError("empty")
+    check_id(identifier)
+    return identifier
 
 
 def _decoded(decoder: msgspec.json.Decoder[Record], raw: bytes | None) -> Record:

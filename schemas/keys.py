@@ -59,6 +59,11 @@ def article(article_id: str) -> str:
     return f"article:{{{article_id.translate(_ESCAPES)}}}"
 
 
+def withdrawn(article_id: str) -> str:
+    """Name the mark of an article that is recommended no more."""
+    return f"withdrawn:{{{article_id.translate(_ESCAPES)}}}"
+
+
 def encoded(article_ref: bytes, model_version: str) -> str:
     """Name the encoded article (see `schemas.encoded`), by the reference that histories hold.
 

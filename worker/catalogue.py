@@ -4,6 +4,8 @@ One row per article. Rows are appended and replaced in place, never moved: a row
 valid for as long as the worker lives.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,8 @@ class Catalogue:
         self.tag_names: list[str] = []
         self.num_languages = 0
         self.num_changes = 0
+        self.withdrawn: set[bytes] = set()
+        """References of articles that are recommended no more, known or not."""
         self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
@@ -92,6 +96,23 @@ class Catalogue:
         )
         self.languages[row] = self._language_number(article.language)
         self.num_changes += 1
+
+    def withdraw(self, refs: Iterable[bytes]) -> None:
+        """Recommend these articles no more; what is known of them stays, for profiles."""
+        self._set_withdrawn(self.withdrawn.union(refs))
+
+    def bring_back(self, refs: Iterable[bytes]) -> None:
+        """Recommend these articles again."""
+        self._set_withdrawn(self.withdrawn.difference(refs))
+
+    def _set_withdrawn(self, refs: set[bytes]) -> None:
+        if refs != self.withdrawn:
+            self.withdrawn = refs
+            self.num_changes += 1
+
+    def withdrawn_rows(self) -> list[int]:
+        """Return the rows of the known articles that are recommended no more."""
+        return [self._row_of_ref[ref] for ref in self.withdrawn if ref in self._row_of_ref]
 
     def tag_number(self, tag: str) -> int:
         """Return the tag's number, a new one for a new tag."""

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from schemas.decode import decode_article, decode_click, decode_visit
+from schemas.decode import (
+    Withdrawal,
+    decode_article,
+    decode_click,
+    decode_visit,
+    decode_withdrawal,
+)
 from schemas.errors import InvalidMessageError
 from schemas.history import article_ref, pack_entry
 from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Visit
@@ -12,6 +18,8 @@ from schemas.topics import Topics
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
 Decoder = Callable[[bytes | None, int], Click | Article | Visit | None]
+EmptyDecoder = Callable[[bytes | None, int], Withdrawal]
+"""Of a message without a value: from its key and its time."""
 
 
 class BadMessage(NamedTuple):
@@ -27,6 +35,8 @@ class Intake(NamedTuple):
 
     articles: dict[str, Article]
     """The latest message of each article."""
+    withdrawn: dict[str, None]
+    """The articles whose latest message has no value, in order."""
     clicks: dict[str, list[bytes]]
     """Packed history entries by reader."""
     visits: dict[str, int]
@@ -38,9 +48,18 @@ class Intake(NamedTuple):
     """Messages that are neither used nor bad: without consent, or of another kind."""
 
 
-def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake:
-    """Decode Kafka records (with topic, partition, offset, key and value), none of them raising."""
+def sort_records(
+    records: Iterable[Any],
+    decode: Decoder,
+    now_ms: int,
+    decode_empty: EmptyDecoder | None = None,
+) -> Intake:
+    """Decode Kafka records (with topic, partition, offset, key and value), none of them raising.
+
+    decode_empty: for records without a value, if they mean anything; it reads key and timestamp.
+    """
     articles: dict[str, Article] = {}
+    withdrawn: dict[str, None] = {}
     clicks: dict[str, list[bytes]] = {}
     bad: list[BadMessage] = []
     refs: dict[str, bytes] = {}
@@ -49,7 +68,11 @@ def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake
     num_skipped = 0
     for record in records:
         try:
-            message = decode(record.value, now_ms)
+            message: Click | Article | Visit | Withdrawal | None
+            if record.value is None and decode_empty is not None:
+                message = decode_empty(record.key, record.timestamp)
+            else:
+                message = decode(record.value, now_ms)
         except InvalidMessageError as error:
             bad.append(_bad(record, error.reason))
             continue
@@ -66,18 +89,30 @@ def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Article):
             articles[message.article_id] = message
+            withdrawn.pop(message.article_id, None)
+        elif isinstance(message, Withdrawal):
+            articles.pop(message.article_id, None)
+            withdrawn[message.article_id] = None
         elif isinstance(message, Visit):
             timestamp_ms = to_ms(message.timestamp)
             visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
             newest_ms = max(newest_ms, timestamp_ms)
         else:
             num_skipped += 1
-    return Intake(articles, clicks, visits, newest_ms, bad, num_skipped)
+    return Intake(articles, withdrawn, clicks, visits, newest_ms, bad, num_skipped)
 
 
 def decoder_of(topic: str, topics: Topics) -> Decoder:
     """Return the decoder that tries first what the topic is for."""
     return decode_visit if topic == topics.visits else content_decoder_of(topic, topics)
+
+
+def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
+    """Return the decoder of a topic's messages without a value; None where they are bad."""
+    # On a topic that articles share with clicks the key may be a reader's.
+    if topic == topics.articles and topic != topics.clicks:
+        return lambda key, _: decode_withdrawal(key)
+    return None
 
 
 def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:

@@ -1,6 +1,7 @@
 """The dataflow, on one screen: what happens between a fetched chunk and its commit.
 
     chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
+                         ├─► withdrawn articles: Redis, catalogue
                          ├─► clicks: read histories ─► merge ─► infer ─► rank
                          │           ─► Redis (compare and set, click log)
                          │           ─► profiles, recommendations
@@ -29,7 +30,7 @@ from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
-from worker.intake import BadMessage, decoder_of, sort_records
+from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.redis_client import is_transient
 from worker.transport import Chunk
@@ -128,11 +129,14 @@ class Pipeline:
 
     async def _process(self, chunk: Chunk) -> None:
         decode = decoder_of(chunk.topic, self._topics)
-        intake = sort_records(chunk.records, decode, self._clock_ms())
+        decode_empty = empty_decoder_of(chunk.topic, self._topics)
+        intake = sort_records(chunk.records, decode, self._clock_ms(), decode_empty)
         failures_before = self._emitter.num_failures
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
+        if intake.withdrawn:
+            await self._articles.withdraw(intake.withdrawn)
         if intake.clicks:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             await self._update(intake.clicks)

@@ -114,6 +114,23 @@ async def test_another_worker_learns_what_changed(client: Client) -> None:
     assert (await store.changes(changes.position)).article_ids == ["a1"]
 
 
+async def test_a_withdrawn_article_keeps_its_encoding_and_loses_its_text(client: Client) -> None:
+    store = ArticleStore(client, TTL_MS, "v1")
+    article = EncodedArticle("a{0}", "v1", b"\0" * 8, [], None)
+    await store.put([b'{"article_id":"a{0}"}'], [article])
+    position = (await store.changes(0)).position
+    await store.withdraw(["a{0}", "unknown"])
+    changes = await store.changes(position)
+    assert changes.article_ids == ["a{0}", "unknown"]
+    assert await store.withdrawn(["a{0}", "unknown", "other"]) == [True, True, False]
+    assert await store.encoded(["a{0}"]) == [article]
+    assert await store.texts(["a{0}"]) == [None]
+    assert 0 < await client.pttl(keys.withdrawn("a{0}")) <= TTL_MS
+    await store.put([b"{}"], [article])
+    assert await store.withdrawn(["a{0}"]) == [False]
+    assert (await store.changes(changes.position)).article_ids == ["a{0}"]
+
+
 async def test_an_emptied_redis_is_followed_from_the_start(client: Client) -> None:
     store = ArticleStore(client, TTL_MS, "v1")
     articles = [EncodedArticle(f"a{i}", "v1", b"\0" * 8, [], None) for i in range(3)]

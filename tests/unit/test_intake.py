@@ -6,7 +6,7 @@ from typing import NamedTuple
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
 from schemas.topics import Topics
-from worker.intake import decoder_of, sort_records
+from worker.intake import decoder_of, empty_decoder_of, sort_records
 
 NOW_MS = 1_800_000_000_000
 
@@ -17,6 +17,7 @@ class Record(NamedTuple):
     topic: str = "clicks"
     partition: int = 3
     offset: int = 0
+    timestamp: int = NOW_MS
 
 
 def click(user: str, article: str, timestamp: int, **more: object) -> Record:
@@ -56,6 +57,43 @@ def test_the_latest_of_an_articles_messages_counts() -> None:
     records = [Record(json.dumps(each).encode(), topic="articles") for each in raw]
     intake = sort_records(records, decoder_of("articles", Topics()), NOW_MS)
     assert intake.articles["a"].title == "new"
+
+
+def news(article_id: str) -> Record:
+    raw = json.dumps({"article_id": article_id, "title": "news"}).encode()
+    return Record(raw, article_id.encode(), "articles")
+
+
+def gone(key: bytes | None) -> Record:
+    return Record(None, key, "articles")
+
+
+def test_an_article_without_a_value_is_withdrawn_until_it_comes_again() -> None:
+    topics = Topics()
+    decode, decode_empty = decoder_of("articles", topics), empty_decoder_of("articles", topics)
+    records = [news("a"), news("b"), gone(b"a"), gone(b"c"), gone(b"b"), news("b")]
+    intake = sort_records(records, decode, NOW_MS, decode_empty)
+    assert (list(intake.articles), list(intake.withdrawn)) == (["b"], ["a", "c"])
+    assert intake.bad == []
+
+
+def test_nothing_is_withdrawn_without_a_usable_key() -> None:
+    topics = Topics()
+    decode, decode_empty = decoder_of("articles", topics), empty_decoder_of("articles", topics)
+    records = [gone(None), gone(b""), gone(b"\xff"), gone(b"x" * 513), Record(b"", b"a")]
+    intake = sort_records(records, decode, NOW_MS, decode_empty)
+    reasons = [bad.letter.reason for bad in intake.bad]
+    assert reasons == ["empty", "empty", "malformed", "invalid", "empty"]
+    assert not intake.withdrawn
+
+
+def test_on_a_topic_shared_with_clicks_nothing_is_withdrawn() -> None:
+    # There the key may be a reader's.
+    topics = Topics(articles="events", clicks="events")
+    assert empty_decoder_of("events", topics) is None
+    assert empty_decoder_of("clicks", Topics()) is None
+    intake = sort_records([gone(b"a")], decoder_of("events", topics), NOW_MS, None)
+    assert [bad.letter.reason for bad in intake.bad] == ["empty"]
 
 
 def test_clicks_without_consent_are_skipped() -> None:

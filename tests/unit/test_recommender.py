@@ -145,6 +145,21 @@ def test_filters_of_articles(filters: Filters, left: set[str]) -> None:
     assert set(shown(found, news)) == left
 
 
+def test_a_withdrawn_article_is_shown_to_nobody_until_it_is_brought_back() -> None:
+    news = catalogue(*(article(f"a{i}", ["x"], age_h=5) for i in range(4)))
+    made = recommender(news)
+    reader = see(news, history(("a3", 1)))
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a1", "a2"}
+    news.withdraw([article_ref("a1"), article_ref("a3"), article_ref("nowhere")])
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a2"}
+    assert set(shown(made.rank(*see(news, NOBODY), NOW_MS, 10), news)) == {"a0", "a2"}
+    # Learned again from another worker's encoding, it stays withdrawn.
+    news.put(article("a1", ["y"], age_h=1))
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a2"}
+    news.bring_back([article_ref("a1")])
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a1", "a2"}
+
+
 def test_a_reader_without_history_gets_what_is_hot() -> None:
     news = catalogue(*(article(f"a{i}", ["x"], age_h=5) for i in range(30)))
     made = recommender(news)
