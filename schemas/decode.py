@@ -25,6 +25,7 @@ from schemas.records import (
     Article,
     Click,
     Erasure,
+    Impression,
     ReaderLabel,
     Visit,
 )
@@ -50,6 +51,7 @@ _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
 _erasure_decoder = msgspec.json.Decoder(Erasure)
 _visit_decoder = msgspec.json.Decoder(Visit)
+_impression_decoder = msgspec.json.Decoder(Impression)
 _label_decoder = msgspec.json.Decoder(ReaderLabel)
 
 
@@ -118,6 +120,21 @@ def decode_visit(raw: bytes | None, now_ms: int) -> Visit:
     check_timestamp(to_ms(visit.timestamp), now_ms)
     check_id(visit.user_id)
     return visit
+
+
+def decode_impression(raw: bytes | None, now_ms: int) -> Impression:
+    """Decode a message of the impressions topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    impression = _decoded(_impression_decoder, raw)
+    check_timestamp(to_ms(impression.timestamp), now_ms)
+    for identifier in (impression.user_id, *impression.candidates):
+        check_id(identifier)
+    if impression.impression_id is not None:
+        check_id(impression.impression_id)
+    return impression
 
 
 def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:

@@ -1,6 +1,6 @@
 """The names of the Redis keys.
 
-A reader's three keys share the hash tag `{user_id}`, so that Redis Cluster keeps them on one
+A reader's keys share the hash tag `{user_id}`, so that Redis Cluster keeps them on one
 node and one script can write them together. Ids are written as they are, but for the three
 characters that would break the tag: `{`, `}` and `%` are percent-encoded. The encoding is
 injective: two readers never share a key.
@@ -13,7 +13,7 @@ CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
 
 CLICK_LOG = "{statistics}:log"
-"""Stream: counted clicks, in the order in which every worker counts them."""
+"""Stream: counted clicks and impressions, in the order in which every worker counts them."""
 
 CHECKPOINT = "{statistics}:checkpoint"
 """Statistics up to a position of the click log."""
@@ -42,6 +42,11 @@ def profile(user_id: str) -> str:
 def history(user_id: str) -> str:
     """Name the packed history of a reader (see `schemas.history`)."""
     return f"history:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def showings(user_id: str) -> str:
+    """Name what a reader was shown lately (see `schemas.showings`)."""
+    return f"showings:{{{user_id.translate(_ESCAPES)}}}"
 
 
 def recs(user_id: str) -> str:

@@ -63,6 +63,28 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
 
 
+MAX_IMPRESSION_ARTICLES = 1000
+
+
+class Impression(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader was shown at one moment, and what of it was clicked; topic `impressions`.
+
+    One message, sent when it is known what was clicked: of several with the same reader, timestamp
+    and impression_id the first counts. Without an impression_id the candidates identify it. The
+    clicks are sent on `clicks`, too: an impression is not a click. One with `consent` false is
+    never used. Of a reading set, a line of `impressions.jsonl.gz`.
+    """
+
+    user_id: Id
+    timestamp: Timestamp
+    candidates: Annotated[list[Id], msgspec.Meta(max_length=MAX_IMPRESSION_ARTICLES)]
+    """Ids of the articles shown."""
+    clicked: list[str]
+    """Of the candidates; others are ignored."""
+    impression_id: Id | None = None
+    consent: bool = True
+
+
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Age in years: the mean and standard deviation of a normal distribution."""
 
@@ -233,6 +255,7 @@ WIRE_RECORDS = (
     Article,
     Click,
     Visit,
+    Impression,
     Profile,
     Recommendation,
     ServedFeatures,

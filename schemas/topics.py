@@ -5,6 +5,7 @@ import msgspec
 ARTICLES = "articles"
 CLICKS = "clicks"
 ERASURES = "erasures"
+IMPRESSIONS = "impressions"
 PROFILES = "profiles"
 READER_LABELS = "reader-labels"
 RECOMMENDATIONS = "recommendations"
@@ -19,6 +20,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     articles: str = ARTICLES
     clicks: str = CLICKS
     erasures: str = ERASURES
+    impressions: str = IMPRESSIONS
     profiles: str = PROFILES
     reader_labels: str = READER_LABELS
     recommendations: str = RECOMMENDATIONS

@@ -1,8 +1,11 @@
-"""Which of a reader's new clicks count: each reader's first click on an article, once."""
+"""What of a reader counts, once: the first click on each article, and every impression."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
+
+Impression = TypeVar("Impression")
 
 
 def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes]) -> list[int]:
@@ -29,6 +32,23 @@ def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes])
             positions.append(at)
             counted.add(ref)
     return sorted(positions)
+
+
+def counted_impressions(
+    held: bytes | None, merged: bytes, fresh: Mapping[bytes, Impression]
+) -> list[Impression]:
+    """Return the impressions that count: new to the showings, and still in them.
+
+    held: the showings before, None without any. merged: with the fresh ones, cut to their limit.
+    fresh: impressions by what their showings begin with. What has been cut off cannot come back:
+    what is older than all that a full set holds was counted before, or never is.
+    """
+    known = held or b""
+    return [
+        impression
+        for start, impression in fresh.items()
+        if _find(known, start, 0) < 0 and _find(merged, start, 0) >= 0
+    ]
 
 
 def _find(packed: bytes, part: bytes, offset: int) -> int:

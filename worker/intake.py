@@ -7,17 +7,19 @@ from schemas.decode import (
     Withdrawal,
     decode_article,
     decode_click,
+    decode_impression,
     decode_visit,
     decode_withdrawal,
 )
 from schemas.errors import InvalidMessageError
 from schemas.history import article_ref, pack_entry
-from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Visit
+from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Impression, Visit
+from schemas.showings import IMPRESSION_BYTES, pack_showings
 from schemas.timestamps import to_ms
 from schemas.topics import Topics
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
-Decoder = Callable[[bytes | None, int], Click | Article | Visit | None]
+Decoder = Callable[[bytes | None, int], Click | Article | Visit | Impression | None]
 EmptyDecoder = Callable[[bytes | None, int], Withdrawal]
 """Of a message without a value: from its key and its time."""
 
@@ -28,6 +30,14 @@ class BadMessage(NamedTuple):
     key: bytes | None
     value: bytes | None
     letter: DeadLetter
+
+
+class PackedImpression(NamedTuple):
+    """What a reader was shown at one moment, an entry an article, and which of it was clicked."""
+
+    time_ms: int
+    showings: list[bytes]
+    clicked: list[bool]
 
 
 class Intake(NamedTuple):
@@ -41,8 +51,10 @@ class Intake(NamedTuple):
     """Packed history entries by reader."""
     visits: dict[str, int]
     """The latest visit of each reader, epoch milliseconds."""
+    impressions: dict[str, dict[bytes, PackedImpression]]
+    """What each reader was shown, each impression once, by how its showings begin."""
     newest_ms: int
-    """The latest click or visit, 0 without any."""
+    """The latest click, visit or impression, 0 without any."""
     bad: list[BadMessage]
     num_skipped: int
     """Messages that are neither used nor bad: without consent, or of another kind."""
@@ -65,10 +77,11 @@ def sort_records(
     refs: dict[str, bytes] = {}
     newest_ms = 0
     visits: dict[str, int] = {}
+    impressions: dict[str, dict[bytes, PackedImpression]] = {}
     num_skipped = 0
     for record in records:
         try:
-            message: Click | Article | Visit | Withdrawal | None
+            message: Click | Article | Visit | Impression | Withdrawal | None
             if record.value is None and decode_empty is not None:
                 message = decode_empty(record.key, record.timestamp)
             else:
@@ -97,14 +110,21 @@ def sort_records(
             timestamp_ms = to_ms(message.timestamp)
             visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
             newest_ms = max(newest_ms, timestamp_ms)
+        elif isinstance(message, Impression) and message.consent and message.candidates:
+            packed = _packed(message)
+            own = impressions.setdefault(message.user_id, {})
+            own.setdefault(packed.showings[0][:IMPRESSION_BYTES], packed)
+            newest_ms = max(newest_ms, packed.time_ms)
         else:
             num_skipped += 1
-    return Intake(articles, withdrawn, clicks, visits, newest_ms, bad, num_skipped)
+    return Intake(articles, withdrawn, clicks, visits, impressions, newest_ms, bad, num_skipped)
 
 
 def decoder_of(topic: str, topics: Topics) -> Decoder:
     """Return the decoder that tries first what the topic is for."""
-    return decode_visit if topic == topics.visits else content_decoder_of(topic, topics)
+    if topic == topics.visits:
+        return decode_visit
+    return decode_impression if topic == topics.impressions else content_decoder_of(topic, topics)
 
 
 def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
@@ -118,6 +138,14 @@ def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
 def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:
     """Return the decoder of a topic of articles, clicks or both."""
     return decode_article if topic == topics.articles else decode_click
+
+
+def _packed(impression: Impression) -> PackedImpression:
+    shown = list(dict.fromkeys(impression.candidates))
+    clicked = set(impression.clicked)
+    time_ms = to_ms(impression.timestamp)
+    showings = pack_showings(time_ms, impression.impression_id, shown)
+    return PackedImpression(time_ms, showings, [each in clicked for each in shown])
 
 
 def _bad(record: Any, reason: str) -> BadMessage:

@@ -6,6 +6,7 @@
                          │           ─► Redis (compare and set, click log)
                          │           ─► profiles, recommendations
                          ├─► visits: read histories ─► infer ─► rank ─► recommendations
+                         ├─► impressions: read histories ─► learn ─► Redis (click log)
                          └─► bad: dead letters
     ─► wait for every delivery ─► chunk.stored
 
@@ -30,6 +31,7 @@ from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
+from worker.impressions import Impressions
 from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.redis_client import is_transient
@@ -67,6 +69,7 @@ class Pipeline:
         self._front_pages = front_pages
         self._readers = readers
         self._click_log = click_log
+        self._impressions = Impressions(front_pages, readers, click_log)
         self._emitter = emitter
         self._history_size = history_size
         self._articles_pending = articles_pending
@@ -143,6 +146,10 @@ class Pipeline:
         if intake.visits:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             await self._welcome(intake.visits)
+        if intake.impressions:
+            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
+            news_ms = min(self._newest_click_ms, self._clock_ms())
+            await self._impressions.take(intake.impressions, news_ms)
         self._bury(intake.bad)
         await self._emitter.delivered(failures_before)
 
@@ -155,10 +162,10 @@ class Pipeline:
         while pending:
             user_ids = list(pending)
             await self._click_log.follow()
-            held, found = await self._readers.read(user_ids, list(missing))
-            for article in found:
+            held = await self._readers.read(user_ids, list(missing))
+            for article in held.articles:
                 self._catalogue.put(article)
-            updates = await self._renew(pending, user_ids, held)
+            updates = await self._renew(pending, user_ids, held.histories)
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
             stored = [update for update in updates if update.user_id not in lost]
@@ -220,7 +227,7 @@ class Pipeline:
         pending = list(visits)
         while pending:
             await self._click_log.follow()
-            held, _ = await self._readers.read(pending, [])
+            held = (await self._readers.read(pending, [])).histories
             now_ms = self._clock_ms()
             pages = self._front_pages.make(
                 pending,

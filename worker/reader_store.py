@@ -18,7 +18,7 @@ from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
 from worker.click_log import MAX_ENTRIES
 from worker.redis_client import Client
-from worker.scripts import WRITE_PAGES, WRITE_READERS
+from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
 READERS_PER_CALL = 128
 """Readers per script call: while it runs, Redis serves nobody else."""
@@ -44,6 +44,17 @@ class ReaderUpdate(NamedTuple):
     """The record of the page's features, if they are logged."""
 
 
+class ShownUpdate(NamedTuple):
+    """What a reader was shown, to be stored."""
+
+    user_id: str
+    held: bytes | None
+    """The showings that were read."""
+    showings: bytes
+    told: bytes
+    """What the click log is told of it."""
+
+
 class PageUpdate(NamedTuple):
     """A front page made without a new click."""
 
@@ -52,6 +63,15 @@ class PageUpdate(NamedTuple):
     """The history it was made from."""
     recommendation: bytes
     served: bytes | None = None
+
+
+class Held(NamedTuple):
+    """What Redis holds of some readers, and of some articles."""
+
+    histories: list[bytes | None]
+    showings: list[bytes | None]
+    articles: list[EncodedArticle]
+    """Those of the articles asked for that are there."""
 
 
 class WriteResult(NamedTuple):
@@ -74,16 +94,15 @@ class ReaderStore:
         self.is_cluster = isinstance(client, RedisCluster)
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
 
-    async def read(
-        self, user_ids: Sequence[str], article_refs: Sequence[bytes]
-    ) -> tuple[list[bytes | None], list[EncodedArticle]]:
-        """Return the readers' histories, and those of the articles that are there."""
+    async def read(self, user_ids: Sequence[str], article_refs: Sequence[bytes]) -> Held:
+        """Return what is held of readers and articles, in one round trip."""
         names = [keys.history(user_id) for user_id in user_ids]
+        names += [keys.showings(user_id) for user_id in user_ids]
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
-        histories = values[: len(user_ids)]
-        articles = [_encoded_decoder.decode(raw) for raw in values[len(user_ids) :] if raw]
-        return histories, articles
+        size = len(user_ids)
+        articles = [_encoded_decoder.decode(raw) for raw in values[2 * size :] if raw]
+        return Held(values[:size], values[size : 2 * size], articles)
 
     async def write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
         """Store the updates; say which lost a race and which missing articles have come."""
@@ -125,6 +144,25 @@ class ReaderStore:
         ]
         found = replies[len(starts) + 2 :: 3]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
+
+    async def write_showings(self, updates: Sequence[ShownUpdate]) -> list[int]:
+        """Store what was shown; return the indices of readers changed by somebody else meanwhile.
+
+        On a single server the click log is told in the same call.
+        """
+        lost: list[int] = []
+        script = self._client.register_script(WRITE_SHOWINGS)
+        for start in range(0, len(updates), self._readers_per_call):
+            part = updates[start : start + self._readers_per_call]
+            names = [keys.showings(update.user_id) for update in part]
+            if not self.is_cluster:
+                names.append(keys.CLICK_LOG)
+            values: list[bytes] = []
+            for update in part:
+                values += ((update.held or b"")[:HEADER_BYTES], update.showings, update.told)
+            reply = await script(keys=names, args=[self._ttl_ms, MAX_ENTRIES, *values])
+            lost += [start + number - 1 for number in reply]
+        return lost
 
     async def write_pages(self, pages: Sequence[PageUpdate]) -> list[int]:
         """Store front pages; return the indices of those whose reader has clicked meanwhile."""

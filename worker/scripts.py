@@ -27,6 +27,30 @@ end
 return lost
 """
 
+WRITE_SHOWINGS = """
+-- Compare and set the showings of each reader. KEYS: one per reader, then the click log if it lies
+-- on this node. ARGV: time to live, most entries of the log, then three per reader: the header of
+-- the showings the new ones were made from, showings, what the log is told. Returns the numbers of
+-- the readers whose showings have changed meanwhile: the log is told nothing of them.
+local lost, told = {}, {}
+local readers = (#ARGV - 2) / 3
+for reader = 1, readers do
+  local arg = 3 * reader
+  if redis.call('GETRANGE', KEYS[reader], 0, 7) == ARGV[arg] then
+    redis.call('SET', KEYS[reader], ARGV[arg + 1], 'PX', ARGV[1])
+    told[#told + 1] = ARGV[arg + 2]
+  else
+    lost[#lost + 1] = reader
+  end
+end
+local entry = table.concat(told)
+if #KEYS > readers and entry ~= '' then
+  redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', ARGV[2], '*', 'clicks', entry)
+  redis.call('PEXPIRE', KEYS[#KEYS], ARGV[1])
+end
+return lost
+"""
+
 WRITE_PAGES = """
 -- Store front pages made without a new click, of readers whose history is still the one they were
 -- made from. KEYS: history, recommendations per reader. ARGV: time to live, then two per reader:

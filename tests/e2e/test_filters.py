@@ -1,5 +1,6 @@
 """What is not shown: to anybody, or to one reader; from when on, and in every worker."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tests.e2e.installation import Installation, installation, wait_until
 from tests.e2e.test_visits import NOW_MS, click, publish, visit
 from tests.kafka_broker import TestBroker
+from worker.recommend.click_log import unpack
 
 
 @pytest.fixture
@@ -18,6 +20,50 @@ def site(kafka: TestBroker, bundle: Path, tmp_path: Path) -> Iterator[Installati
 
 def page(site: Installation, user_id: str, time_ms: int) -> set[str]:
     return {item.article_id for item in visit(site, user_id, time_ms).items}
+
+
+def show(
+    site: Installation, user_id: str, articles: list[str], clicked: list[str], *times_ms: int
+) -> None:
+    messages = [
+        {"user_id": user_id, "timestamp": time_ms, "candidates": articles, "clicked": clicked}
+        for time_ms in times_ms
+    ]
+    site.produce(
+        site.settings.topic_impressions,
+        *((user_id.encode(), json.dumps(each).encode()) for each in messages),
+    )
+
+
+def test_what_is_clicked_when_shown_rises_for_everybody(site: Installation) -> None:
+    first = site.start_worker()
+    publish(site, 8)
+    site.wait_until_stored()
+    every = [f"a{i}" for i in range(8)]
+    assert visit(site, "newcomer", NOW_MS + 1).items[0].article_id != "a5"
+    for _ in range(2):  # sent twice, counted once
+        for at in range(9):
+            show(site, f"r{at}", [*every, "unknown"], ["a5"], NOW_MS)
+    bad = [b"rubbish", json.dumps({"user_id": "r1", "candidates": []}).encode()]
+    site.produce(site.settings.topic_impressions, *((b"r1", value) for value in bad))
+    site.wait_until_stored()
+    top = visit(site, "newcomer", NOW_MS + 2).items[0]
+    assert top.article_id == "a5"
+    assert "click-through" in {reason.name for reason in top.reasons}
+    assert not site.histories()  # impressions are not clicks
+    letters = site.read_topic(
+        site.settings.topic_dead_letters, lambda messages: len(messages) == len(bad)
+    )
+    assert sorted(dict(each.headers() or [])["reason"] for each in letters) == [
+        b"invalid",
+        b"malformed",
+    ]
+    counted = site.redis.xrange("{statistics}:log")
+    told = [each for _, fields in counted for each in unpack(fields[b"clicks"])]
+    assert len(told) == 9 and all(len(each.refs) == 8 for each in told)
+    first.stop()
+    site.start_worker()
+    assert visit(site, "newcomer", NOW_MS + 3).items[0] == top
 
 
 def test_a_withdrawn_article_vanishes_until_it_is_published_again(site: Installation) -> None:

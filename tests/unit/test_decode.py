@@ -13,6 +13,7 @@ from schemas.decode import (
     decode_article,
     decode_click,
     decode_erasure,
+    decode_impression,
     decode_reader_label,
 )
 from schemas.errors import InvalidMessageError
@@ -234,3 +235,32 @@ def test_a_bad_label_has_a_reason(key: bytes | None, raw: bytes | None, reason: 
 def test_a_label_without_a_value_is_withdrawn() -> None:
     assert decode_reader_label(b"u", None) == ReaderLabel(user_id="u")
     assert decode_reader_label(b"u", b'{"user_id":"u","age":30}').age == 30.0
+
+
+IMPRESSION = {"user_id": "u", "timestamp": NOW_MS, "candidates": ["a", "b"], "clicked": ["b"]}
+
+
+def test_an_impression_needs_no_id() -> None:
+    found = decode_impression(json.dumps({**IMPRESSION, "page": "front"}).encode(), NOW_MS)
+    assert (found.candidates, found.clicked, found.impression_id) == (["a", "b"], ["b"], None)
+    assert found.consent
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": ""}, "invalid"),
+        ({"timestamp": -1}, "timestamp"),
+        ({"timestamp": NOW_MS + 25 * 3_600_000}, "future"),
+        ({"candidates": None}, "invalid"),
+        ({"candidates": ["a", ""]}, "invalid"),
+        ({"candidates": ["ä" * 257]}, "invalid"),
+        ({"candidates": ["a"] * 1001}, "invalid"),
+        ({"clicked": "b"}, "invalid"),
+        ({"impression_id": "x" * 513}, "invalid"),
+    ],
+)
+def test_a_bad_impression_has_a_reason(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_impression(json.dumps({**IMPRESSION, **changes}).encode(), NOW_MS)
+    assert caught.value.reason == reason

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
+from schemas.showings import pack_showings
 from schemas.topics import Topics
-from worker.intake import decoder_of, empty_decoder_of, sort_records
+from worker.intake import PackedImpression, decoder_of, empty_decoder_of, sort_records
 
 NOW_MS = 1_800_000_000_000
 
@@ -94,6 +95,36 @@ def test_on_a_topic_shared_with_clicks_nothing_is_withdrawn() -> None:
     assert empty_decoder_of("clicks", Topics()) is None
     intake = sort_records([gone(b"a")], decoder_of("events", topics), NOW_MS, None)
     assert [bad.letter.reason for bad in intake.bad] == ["empty"]
+
+
+def shown(user: str, timestamp: int, candidates: list[str], **more: object) -> Record:
+    fields = {"user_id": user, "timestamp": timestamp, "candidates": candidates, "clicked": []}
+    return Record(json.dumps({**fields, **more}).encode(), topic="impressions")
+
+
+def test_impressions_are_grouped_by_reader_and_each_comes_once() -> None:
+    first = shown("u", 5, ["a", "b", "a"], clicked=["b", "elsewhere"])
+    records = [
+        first,
+        first,
+        shown("u", 5, ["c"]),
+        shown("v", 7, ["a"], impression_id="i"),
+        shown("v", 7, ["a", "b"], impression_id="i", clicked=["a"]),  # the first one counts
+    ]
+    intake = sort_records(records, decoder_of("impressions", Topics()), NOW_MS)
+    packed = pack_showings(5, None, ["a", "b"])
+    assert list(intake.impressions["u"].values()) == [
+        PackedImpression(5, packed, [False, True]),
+        PackedImpression(5, pack_showings(5, None, ["c"]), [False]),
+    ]
+    assert [each.clicked for each in intake.impressions["v"].values()] == [[False]]
+    assert (intake.newest_ms, intake.bad, intake.clicks) == (7, [], {})
+
+
+def test_impressions_without_consent_or_articles_are_skipped() -> None:
+    records = [shown("u", 5, ["a"], consent=False), shown("u", 6, [])]
+    intake = sort_records(records, decoder_of("impressions", Topics()), NOW_MS)
+    assert (intake.impressions, intake.num_skipped, intake.newest_ms) == ({}, 2, 0)
 
 
 def test_clicks_without_consent_are_skipped() -> None:

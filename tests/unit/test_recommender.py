@@ -312,6 +312,22 @@ def test_articles_without_text_vectors_rank_by_the_rest() -> None:
     assert shown(found, news)[0] == "a0"
 
 
+def test_the_lesson_of_an_impression_does_not_depend_on_the_batch() -> None:
+    news = many(60)
+    made = recommender(news)
+    click(made, "a3", NOW_MS - HOUR_MS, num=3)
+    histories = [history(("a59", 1)), NOBODY, history(*((f"a{i}", 1.0 + i) for i in range(9)))]
+    rows = np.array([3, 20, 30, 41])
+    shown = [(rows, rows == clicked) for clicked in (20, 3, 41)] + [(rows, rows < 0)]
+    histories.append(histories[0])
+    together = made.impression_lessons(*see(news, *histories), NOW_MS, shown)
+    assert together[3] is None  # nothing was clicked
+    for each, seen_with, gradient in zip(histories[:3], shown, together, strict=False):
+        (alone,) = made.impression_lessons(*see(news, each), NOW_MS, [seen_with])
+        assert alone is not None and gradient is not None and alone.any()
+        assert np.array_equal(alone, gradient)
+
+
 def test_impressions_teach_what_is_clicked_when_shown() -> None:
     news = many(60)
     made = recommender(news)

@@ -47,6 +47,18 @@ class Readers(NamedTuple):
     tastes: NDArray[np.float32]
 
 
+def only(readers: Readers, reader: int) -> Readers:
+    """Return one of the readers alone, as the first."""
+    row = slice(reader, reader + 1)
+    return readers._replace(
+        starts=readers.starts[reader : reader + 2],
+        interests=readers.interests[row],
+        affinity=readers.affinity[row],
+        languages=readers.languages[row],
+        tastes=readers.tastes[row],
+    )
+
+
 class Articles(NamedTuple):
     """What the catalogue knows of N articles.
 

@@ -7,6 +7,7 @@ scores      ┘
 select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from worker.catalogue import UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading, languages_read
-from worker.recommend.candidates import Articles, Kind, Readers
+from worker.recommend.candidates import Articles, Kind, Readers, only
 from worker.recommend.exploration import explore
 from worker.recommend.features import NUM_FEATURES, SOURCES
 from worker.recommend.filters import may_show
@@ -239,21 +240,41 @@ class Recommender:
 
         Each click is a choice among itself and what was not clicked.
         """
-        if clicked.any() and not clicked.all():
-            moment, readers = self._hydrate(reading, tastes, now_ms)
-            gradient = impression_lesson(
-                moment,
-                self.statistics.items,
-                self.statistics.co,
-                self._articles,
-                readers,
-                self._weights()[-1],
-                self._item_of_row[rows],
-                clicked,
-            )
-            gradient[self._off] = 0.0
+        (gradient,) = self.impression_lessons(reading, tastes, now_ms, [(rows, clicked)])
+        if gradient is not None:
             self.statistics.learn_shown(gradient)
         self.statistics.count_impression(self._item_of_row[rows], clicked)
+
+    def impression_lessons(
+        self,
+        reading: Reading,
+        tastes: Tastes,
+        now_ms: int,
+        shown: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]],
+    ) -> list[NDArray[np.float64] | None]:
+        """Return the gradient, (F,), of what each of B readers was shown, by impression weights.
+
+        shown: by reader, catalogue rows (C,) and which were clicked (C,). None where all or none.
+        """
+        moment, readers = self._hydrate(reading, tastes, now_ms)
+        weight = self._weights()[-1]
+        gradients: list[NDArray[np.float64] | None] = []
+        for reader, (rows, clicked) in enumerate(shown):
+            gradient = None
+            if clicked.any() and not clicked.all():
+                gradient = impression_lesson(
+                    moment,
+                    self.statistics.items,
+                    self.statistics.co,
+                    self._articles,
+                    only(readers, reader),
+                    weight,
+                    self._item_of_row[rows],
+                    clicked,
+                )
+                gradient[self._off] = 0.0
+            gradients.append(gradient)
+        return gradients
 
     def _weights(self) -> NDArray[np.float64]:
         weights = self.statistics.blend.weights

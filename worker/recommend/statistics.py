@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.click_log import CountedClicks, unpack_clicks
+from worker.recommend.click_log import CountedClicks, unpack
 from worker.recommend.features import FEATURES, GAPS_MS, LENGTHS, NUM_FEATURES, NUM_WEIGHT_ROWS
 from worker.recommend.item_model import ItemModel, fit_item_model
 from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
@@ -143,18 +143,21 @@ class Statistics:
 
         tags_of: the tags of an article, by reference; none of an unknown one.
         """
-        for clicks in unpack_clicks(entry):
-            self.count(clicks, tags_of)
+        for told in unpack(entry):
+            if isinstance(told, CountedClicks):
+                self.count(told, tags_of)
+            else:
+                if told.gradient is not None:
+                    _check_gradient(told.gradient)
+                    self.learn_shown(told.gradient)
+                self.count_impression(self.number(told.refs), told.clicked)
 
     def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
         """Count what one reader did, and learn from it."""
-        if clicks.gradient is not None and not (
-            len(clicks.gradient) == NUM_FEATURES
-            and np.isfinite(clicks.gradient).all()
-            and clicks.length <= len(LENGTHS)
-            and clicks.gap <= len(GAPS_MS)
-        ):
-            raise ValueError("a gradient does not fit the blend")
+        if clicks.gradient is not None:
+            _check_gradient(clicks.gradient)
+            if clicks.length > len(LENGTHS) or clicks.gap > len(GAPS_MS):
+                raise ValueError("a kind of reader does not fit the blend")
         self.num_changes += 1
         numbers = self.number(clicks.refs)
         for at in sorted(clicks.counted, reverse=True):  # the oldest first
@@ -311,3 +314,8 @@ class Statistics:
         if num_counted >= FIRST_FIT:
             self.fit()
             self._next_fit = next_fit
+
+
+def _check_gradient(gradient: NDArray[np.float32]) -> None:
+    if len(gradient) != NUM_FEATURES or not np.isfinite(gradient).all():
+        raise ValueError("a gradient does not fit the blend")
