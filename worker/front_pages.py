@@ -20,6 +20,7 @@ from worker.catalogue import Catalogue
 from worker.intake import PackedImpression
 from worker.model import Estimates, Model
 from worker.reading import Reading, read, tag_interests, unknown_refs
+from worker.recommend.barred import Limits
 from worker.recommend.click_log import pack_clicks, pack_impression
 from worker.recommend.learn import WINDOW
 from worker.recommend.recommender import Lesson, Recommender, Tastes
@@ -117,16 +118,25 @@ class FrontPages:
         news_ms: int,
         now: datetime,
         visits_ms: Sequence[int] | None = None,
+        limits: Limits | None = None,
     ) -> Iterator[FrontPage]:
         """Yield each reader's front page; a reader without a click has a history of `b""`.
 
         news_ms: the moment the news are seen from, epoch milliseconds: nothing published after
         it is recommended, and counts of clicks fade up to it. visits_ms: when the readers came,
-        if it is not a click that the pages follow from.
+        if it is not a click that the pages follow from. limits: what is kept of the readers beside
+        their clicks.
         """
         for part in self._runs(len(user_ids)):
             visits = None if visits_ms is None else visits_ms[part]
-            yield from self._make(list(user_ids[part]), list(histories[part]), news_ms, now, visits)
+            yield from self._make(
+                list(user_ids[part]),
+                list(histories[part]),
+                news_ms,
+                now,
+                visits,
+                None if limits is None else limits.of(part),
+            )
 
     def _make(
         self,
@@ -135,6 +145,7 @@ class FrontPages:
         news_ms: int,
         now: datetime,
         visits_ms: Sequence[int] | None,
+        limits: Limits | None,
     ) -> Iterator[FrontPage]:
         catalogue, manifest = self._catalogue, self._model.manifest
         seen = self._eye.see(histories)
@@ -153,6 +164,7 @@ class FrontPages:
             news_ms,
             self._num_recommendations,
             np.array(seeds, dtype=np.int64),
+            limits,
         )
         profiles = messages.profiles(
             user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now

@@ -33,7 +33,8 @@ from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
 from worker.impressions import Impressions
 from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
-from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
+from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
+from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
 from worker.transport import Chunk
 
@@ -165,7 +166,7 @@ class Pipeline:
             held = await self._readers.read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
-            updates = await self._renew(pending, user_ids, held.histories)
+            updates = await self._renew(pending, user_ids, held)
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
             stored = [update for update in updates if update.user_id not in lost]
@@ -184,8 +185,9 @@ class Pipeline:
             pending = {user_id: pending[user_id] for user_id in again}
 
     async def _renew(
-        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: list[bytes | None]
+        self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
     ) -> list[ReaderUpdate]:
+        held = found.histories
         histories = []
         for user_id, packed in zip(user_ids, held, strict=True):
             try:
@@ -207,6 +209,7 @@ class Pipeline:
             [histories[i] for i in read],
             news_ms,
             datetime.fromtimestamp(now_ms / 1000, UTC),
+            limits=Limits([found.showings[i] for i in read]),
         )
         return [
             ReaderUpdate(
@@ -227,7 +230,8 @@ class Pipeline:
         pending = list(visits)
         while pending:
             await self._click_log.follow()
-            held = (await self._readers.read(pending, [])).histories
+            found = await self._readers.read(pending, [])
+            held = found.histories
             now_ms = self._clock_ms()
             pages = self._front_pages.make(
                 pending,
@@ -235,6 +239,7 @@ class Pipeline:
                 min(self._newest_click_ms or now_ms, now_ms),
                 datetime.fromtimestamp(now_ms / 1000, UTC),
                 [visits[user_id] for user_id in pending],
+                Limits(found.showings),
             )
             updates = [
                 PageUpdate(user_id, packed, _json.encode(page.recommendation), self._served(page))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import Installation, installation, wait_until
-from tests.e2e.test_visits import NOW_MS, click, publish, visit
+from tests.e2e.test_visits import HOUR_MS, NOW_MS, click, publish, visit
 from tests.kafka_broker import TestBroker
 from worker.recommend.click_log import unpack
 
@@ -64,6 +64,31 @@ def test_what_is_clicked_when_shown_rises_for_everybody(site: Installation) -> N
     first.stop()
     site.start_worker()
     assert visit(site, "newcomer", NOW_MS + 3).items[0] == top
+
+
+def test_what_a_reader_was_shown_five_times_in_vain_vanishes(site: Installation) -> None:
+    site.start_worker()
+    publish(site, 8)
+    site.wait_until_stored()
+    every = {f"a{i}" for i in range(8)}
+    times = [NOW_MS - hours * HOUR_MS for hours in range(6)]
+    show(site, "u0", ["a1", "a2"], [], *times[:4])
+    show(site, "u0", ["a1", "a2"], [], times[3])  # sent again
+    site.wait_until_stored()
+    assert page(site, "u0", NOW_MS + 1) == every
+    show(site, "u0", ["a1"], [], times[4])
+    site.wait_until_stored()
+    assert page(site, "u0", NOW_MS + 2) == every - {"a1"}
+    assert page(site, "u1", NOW_MS + 3) == every
+    # The page that follows from a click heeds it, too.
+    click(site, "a0", 2)
+    site.wait_until_stored()
+    found = {
+        user: {item.article_id for item in each.items}
+        for user, each in site.recommendations().items()
+    }
+    assert found == {"u0": every - {"a0", "a1"}, "u1": every - {"a0"}}
+    assert not site.redis.exists("showings:{u1}")
 
 
 def test_a_withdrawn_article_vanishes_until_it_is_published_again(site: Installation) -> None:

@@ -1,4 +1,4 @@
-"""Filters of articles: what nobody is shown. What one reader is not shown is in `rank`."""
+"""Filters of articles: what nobody is shown. What one reader is not shown is in `barred`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from worker.catalogue import UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading, languages_read
+from worker.recommend.barred import Limits, barred_rows
 from worker.recommend.candidates import Articles, Kind, Readers, only
 from worker.recommend.exploration import explore
 from worker.recommend.features import NUM_FEATURES, SOURCES
@@ -110,13 +111,17 @@ class Recommender:
         now_ms: int,
         k: int,
         seeds: NDArray[np.int64] | None = None,
+        limits: Limits | None = None,
     ) -> Ranked:
         """Return the pages of B readers.
 
         now_ms: the moment the news are seen from. seeds: (B,) int64, what exploration draws
-        from; None for no exploration.
+        from; None for no exploration. limits: what is kept of the readers beside their clicks.
         """
         moment, readers = self._hydrate(reading, tastes, now_ms)
+        if limits is not None:
+            starts, rows = barred_rows(limits, self.catalogue, self.options.filters, now_ms)
+            readers = readers._replace(barred_starts=starts, barred=self._item_of_row[rows])
         shape = (len(tastes.interests), CONSIDERED * k)
         best = np.full(shape, -1, dtype=np.int64)
         scores = np.zeros(shape, dtype=np.float32)
@@ -330,6 +335,8 @@ class Recommender:
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
             self._tastes(starts, items),
+            np.zeros(num_readers + 1, dtype=np.int64),
+            np.empty(0, dtype=np.int64),
         )
         return moment, readers
 

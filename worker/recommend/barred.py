@@ -1,0 +1,71 @@
+"""What one reader is not offered: what was shown too often in vain.
+
+Costs nothing for readers of whom nothing is kept.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.history import is_history, num_clicks, read_entries, unpack
+from worker.catalogue import Catalogue
+from worker.recommend.options import Filters
+
+MS_PER_DAY = 86_400_000
+
+
+class Limits(NamedTuple):
+    """What is kept of B readers beside their clicks, as it is stored; None where nothing is."""
+
+    showings: Sequence[bytes | None]
+    """See `schemas.showings`."""
+
+    def of(self, part: slice) -> "Limits":
+        """Return those of some of the readers."""
+        return Limits(*(each[part] for each in self))
+
+
+class Barred(NamedTuple):
+    """What B readers are not offered.
+
+    Attributes:
+        starts: (B + 1,) int64; reader b is not offered `rows[starts[b]:starts[b + 1]]`.
+        rows: (R,) int64 catalogue rows.
+    """
+
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def barred_rows(limits: Limits, catalogue: Catalogue, filters: Filters, now_ms: int) -> Barred:
+    """Return what each reader is not offered.
+
+    now_ms: the moment the news are seen from; what was shown long before it does not count.
+    """
+    readers, rows = shown_too_often(limits.showings, catalogue, filters, now_ms)
+    starts = np.zeros(len(limits.showings) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(readers, minlength=len(starts) - 1), out=starts[1:])
+    return Barred(starts, rows[np.argsort(readers, kind="stable")])
+
+
+def shown_too_often(
+    showings: Sequence[bytes | None], catalogue: Catalogue, filters: Filters, now_ms: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which readers, (R,), are not offered which catalogue rows, (R,).
+
+    Those shown `max_shown` times within `shown_days`. If the reader clicked one of them, that
+    keeps it from the reader by itself.
+    """
+    kept = [reader for reader, packed in enumerate(showings) if packed and is_history(packed)]
+    if not kept or not filters.max_shown:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    times_ms, refs = read_entries(b"".join(unpack(showings[reader]) for reader in kept))
+    reader_of = np.repeat(kept, [num_clicks(showings[reader]) for reader in kept])
+    rows = catalogue.find(refs)
+    counted = (rows >= 0) & (times_ms > now_ms - int(filters.shown_days * MS_PER_DAY))
+    pairs = reader_of[counted] * len(catalogue) + rows[counted]
+    distinct, num_shown = np.unique(pairs, return_counts=True)
+    often = distinct[num_shown >= filters.max_shown]
+    return often // max(len(catalogue), 1), often % max(len(catalogue), 1)
