@@ -22,10 +22,12 @@ from schemas.metarank import decode_metarank
 from schemas.records import (
     MAX_ID_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TAG_CHARACTERS,
     Article,
     Click,
     Erasure,
     Impression,
+    Preferences,
     ReaderLabel,
     Visit,
 )
@@ -35,8 +37,8 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 """How far ahead of the worker's clock a click or publication may be dated."""
 
 MAX_TAGS = 64
-MAX_TAG_CHARACTERS = 128
-"""Tags beyond these are cut: an article's tags stand in every recommendation of it."""
+"""Tags beyond these, and longer than `MAX_TAG_CHARACTERS`, are cut: an article's tags stand in every
+recommendation of it."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -52,6 +54,7 @@ _article_decoder = msgspec.json.Decoder(Article)
 _erasure_decoder = msgspec.json.Decoder(Erasure)
 _visit_decoder = msgspec.json.Decoder(Visit)
 _impression_decoder = msgspec.json.Decoder(Impression)
+_preferences_decoder = msgspec.json.Decoder(Preferences)
 _label_decoder = msgspec.json.Decoder(ReaderLabel)
 
 
@@ -135,6 +138,29 @@ def decode_impression(raw: bytes | None, now_ms: int) -> Impression:
     if impression.impression_id is not None:
         check_id(impression.impression_id)
     return impression
+
+
+def decode_preferences(raw: bytes | None, now_ms: int) -> Preferences:
+    """Decode a message of the preferences topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    preferences = _decoded(_preferences_decoder, raw)
+    check_timestamp(to_ms(preferences.timestamp), now_ms)
+    for identifier in (preferences.user_id, *preferences.blocked_articles):
+        check_id(identifier)
+    return preferences
+
+
+def decode_no_preferences(key: bytes | None, timestamp_ms: int) -> Preferences:
+    """Decode a message of the preferences topic that has a key and no value.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    check_timestamp(timestamp_ms, timestamp_ms)
+    return Preferences(user_id=_id_of(key), timestamp=timestamp_ms)
 
 
 def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:

@@ -49,6 +49,11 @@ def showings(user_id: str) -> str:
     return f"showings:{{{user_id.translate(_ESCAPES)}}}"
 
 
+def preferences(user_id: str) -> str:
+    """Name the JSON `Preferences` of a reader."""
+    return f"preferences:{{{user_id.translate(_ESCAPES)}}}"
+
+
 def recs(user_id: str) -> str:
     """Name the JSON `Recommendation` of a reader."""
     return f"recs:{{{user_id.translate(_ESCAPES)}}}"

@@ -85,6 +85,29 @@ class Impression(msgspec.Struct, frozen=True, kw_only=True):
     consent: bool = True
 
 
+MAX_TAG_CHARACTERS = 128
+"""Longest tag; an article's longer ones are cut."""
+
+MAX_BLOCKED_TAGS = 64
+MAX_BLOCKED_ARTICLES = 256
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TAG_CHARACTERS)]
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader never wants to be offered; the `preferences` topic (key: user_id) and Redis.
+
+    Of several the one with the newest timestamp holds, and it holds whole. Empty lists, or a
+    message without a value (which counts from its own time), lift everything. Answered by a new
+    `Recommendation`. The key must be the user_id as it is, or nothing could be lifted.
+    """
+
+    user_id: Id
+    timestamp: Timestamp
+    blocked_tags: Annotated[list[Tag], msgspec.Meta(max_length=MAX_BLOCKED_TAGS)] = []
+    """Written as the articles' tags are."""
+    blocked_articles: Annotated[list[Id], msgspec.Meta(max_length=MAX_BLOCKED_ARTICLES)] = []
+
+
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Age in years: the mean and standard deviation of a normal distribution."""
 
@@ -256,6 +279,7 @@ WIRE_RECORDS = (
     Click,
     Visit,
     Impression,
+    Preferences,
     Profile,
     Recommendation,
     ServedFeatures,

@@ -3,7 +3,8 @@
 articles ────┐
 clicks ──────┤
 visits ──────┼─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
-impressions ─┘
+impressions ─┤
+preferences ─┘
 """
 
 import asyncio
@@ -140,6 +141,7 @@ def build_app(settings: Settings, model: Model) -> App:
             settings.topic_clicks,
             settings.topic_visits,
             settings.topic_impressions,
+            settings.topic_preferences,
         )
     ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)

@@ -8,19 +8,31 @@ from schemas.decode import (
     decode_article,
     decode_click,
     decode_impression,
+    decode_no_preferences,
+    decode_preferences,
     decode_visit,
     decode_withdrawal,
 )
 from schemas.errors import InvalidMessageError
 from schemas.history import article_ref, pack_entry
-from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Impression, Visit
+from schemas.preferences import newest, pack_preferences
+from schemas.records import (
+    MAX_MESSAGE_BYTES,
+    Article,
+    Click,
+    DeadLetter,
+    Impression,
+    Preferences,
+    Visit,
+)
 from schemas.showings import IMPRESSION_BYTES, pack_showings
 from schemas.timestamps import to_ms
 from schemas.topics import Topics
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
-Decoder = Callable[[bytes | None, int], Click | Article | Visit | Impression | None]
-EmptyDecoder = Callable[[bytes | None, int], Withdrawal]
+Message = Click | Article | Visit | Impression | Preferences | Withdrawal
+Decoder = Callable[[bytes | None, int], Message | None]
+EmptyDecoder = Callable[[bytes | None, int], Withdrawal | Preferences]
 """Of a message without a value: from its key and its time."""
 
 
@@ -53,6 +65,8 @@ class Intake(NamedTuple):
     """The latest visit of each reader, epoch milliseconds."""
     impressions: dict[str, dict[bytes, PackedImpression]]
     """What each reader was shown, each impression once, by how its showings begin."""
+    preferences: dict[str, bytes]
+    """The newest preferences of each reader, as they are stored."""
     newest_ms: int
     """The latest click, visit or impression, 0 without any."""
     bad: list[BadMessage]
@@ -78,12 +92,13 @@ def sort_records(
     newest_ms = 0
     visits: dict[str, int] = {}
     impressions: dict[str, dict[bytes, PackedImpression]] = {}
+    preferences: dict[str, bytes] = {}
     num_skipped = 0
     for record in records:
         try:
-            message: Click | Article | Visit | Impression | Withdrawal | None
+            message: Message | None
             if record.value is None and decode_empty is not None:
-                message = decode_empty(record.key, record.timestamp)
+                message = decode_empty(record.key, min(record.timestamp, now_ms))
             else:
                 message = decode(record.value, now_ms)
         except InvalidMessageError as error:
@@ -115,24 +130,46 @@ def sort_records(
             own = impressions.setdefault(message.user_id, {})
             own.setdefault(packed.showings[0][:IMPRESSION_BYTES], packed)
             newest_ms = max(newest_ms, packed.time_ms)
+        elif isinstance(message, Preferences):
+            wish = newest(preferences.get(message.user_id), pack_preferences(message))
+            preferences[message.user_id] = wish or b""
         else:
             num_skipped += 1
-    return Intake(articles, withdrawn, clicks, visits, impressions, newest_ms, bad, num_skipped)
+    return Intake(
+        articles,
+        withdrawn,
+        clicks,
+        visits,
+        impressions,
+        preferences,
+        newest_ms,
+        bad,
+        num_skipped,
+    )
 
 
 def decoder_of(topic: str, topics: Topics) -> Decoder:
     """Return the decoder that tries first what the topic is for."""
     if topic == topics.visits:
         return decode_visit
-    return decode_impression if topic == topics.impressions else content_decoder_of(topic, topics)
+    if topic == topics.impressions:
+        return decode_impression
+    return decode_preferences if topic == topics.preferences else content_decoder_of(topic, topics)
 
 
 def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
     """Return the decoder of a topic's messages without a value; None where they are bad."""
-    # On a topic that articles share with clicks the key may be a reader's.
-    if topic == topics.articles and topic != topics.clicks:
+    if withdraws(topic, topics):
         return lambda key, _: decode_withdrawal(key)
+    if topic == topics.preferences:
+        return decode_no_preferences
     return None
+
+
+def withdraws(topic: str, topics: Topics) -> bool:
+    """Tell whether a message without a value withdraws the article that its key names."""
+    # On a topic that articles share with clicks the key may be a reader's.
+    return topic == topics.articles and topic != topics.clicks
 
 
 def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:

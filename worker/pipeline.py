@@ -5,7 +5,8 @@
                          ├─► clicks: read histories ─► merge ─► infer ─► rank
                          │           ─► Redis (compare and set, click log)
                          │           ─► profiles, recommendations
-                         ├─► visits: read histories ─► infer ─► rank ─► recommendations
+                         ├─► visits, preferences: read histories ─► infer ─► rank
+                         │           ─► Redis (compare and set) ─► recommendations
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
                          └─► bad: dead letters
     ─► wait for every delivery ─► chunk.stored
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
+from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.catalogue import Catalogue
@@ -146,7 +148,10 @@ class Pipeline:
             await self._update(intake.clicks)
         if intake.visits:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._welcome(intake.visits)
+            await self._welcome(intake.visits, {})
+        if intake.preferences:
+            times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
+            await self._welcome(times_ms, intake.preferences)
         if intake.impressions:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             news_ms = min(self._newest_click_ms, self._clock_ms())
@@ -209,7 +214,7 @@ class Pipeline:
             [histories[i] for i in read],
             news_ms,
             datetime.fromtimestamp(now_ms / 1000, UTC),
-            limits=Limits([found.showings[i] for i in read]),
+            limits=Limits([found.showings[i] for i in read], [found.preferences[i] for i in read]),
         )
         return [
             ReaderUpdate(
@@ -221,29 +226,45 @@ class Pipeline:
                 page.unknown,
                 entry,
                 self._served(page),
+                found.preferences[i],
             )
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, visits: dict[str, int]) -> None:
-        """Answer visits: pages made with what everybody has clicked up to now."""
-        pending = list(visits)
+    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> None:
+        """Answer visits and wishes: pages made with what everybody has clicked up to now.
+
+        times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
+        ones are held.
+        """
+        pending = list(times_ms)
         while pending:
             await self._click_log.follow()
             found = await self._readers.read(pending, [])
             held = found.histories
+            preferences = [
+                newest(kept, wishes.get(user_id))
+                for user_id, kept in zip(pending, found.preferences, strict=True)
+            ]
             now_ms = self._clock_ms()
             pages = self._front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
                 min(self._newest_click_ms or now_ms, now_ms),
                 datetime.fromtimestamp(now_ms / 1000, UTC),
-                [visits[user_id] for user_id in pending],
-                Limits(found.showings),
+                [times_ms[user_id] for user_id in pending],
+                Limits(found.showings, preferences),
             )
             updates = [
-                PageUpdate(user_id, packed, _json.encode(page.recommendation), self._served(page))
-                for user_id, packed, page in zip(pending, held, pages, strict=True)
+                PageUpdate(
+                    user_id,
+                    held[i],
+                    _json.encode(page.recommendation),
+                    self._served(page),
+                    found.preferences[i],
+                    preferences[i],
+                )
+                for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
             for index, update in enumerate(updates):

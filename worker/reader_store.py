@@ -42,6 +42,8 @@ class ReaderUpdate(NamedTuple):
     """What the click log is told of the reader."""
     served: bytes | None = None
     """The record of the page's features, if they are logged."""
+    preferences: bytes | None = None
+    """Those that were read, and that the page heeds."""
 
 
 class ShownUpdate(NamedTuple):
@@ -63,6 +65,10 @@ class PageUpdate(NamedTuple):
     """The history it was made from."""
     recommendation: bytes
     served: bytes | None = None
+    preferences_held: bytes | None = None
+    """Those that were read."""
+    preferences: bytes | None = None
+    """Those that the page heeds, to be stored."""
 
 
 class Held(NamedTuple):
@@ -70,6 +76,7 @@ class Held(NamedTuple):
 
     histories: list[bytes | None]
     showings: list[bytes | None]
+    preferences: list[bytes | None]
     articles: list[EncodedArticle]
     """Those of the articles asked for that are there."""
 
@@ -98,11 +105,12 @@ class ReaderStore:
         """Return what is held of readers and articles, in one round trip."""
         names = [keys.history(user_id) for user_id in user_ids]
         names += [keys.showings(user_id) for user_id in user_ids]
+        names += [keys.preferences(user_id) for user_id in user_ids]
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
         size = len(user_ids)
-        articles = [_encoded_decoder.decode(raw) for raw in values[2 * size :] if raw]
-        return Held(values[:size], values[size : 2 * size], articles)
+        articles = [_encoded_decoder.decode(raw) for raw in values[3 * size :] if raw]
+        return Held(values[:size], values[size : 2 * size], values[2 * size : 3 * size], articles)
 
     async def write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
         """Store the updates; say which lost a race and which missing articles have come."""
@@ -165,7 +173,10 @@ class ReaderStore:
         return lost
 
     async def write_pages(self, pages: Sequence[PageUpdate]) -> list[int]:
-        """Store front pages; return the indices of those whose reader has clicked meanwhile."""
+        """Store front pages and what they heed.
+
+        Returns the indices of those whose reader has clicked, or wished otherwise, meanwhile.
+        """
         lost: list[int] = []
         script = self._client.register_script(WRITE_PAGES)
         for start in range(0, len(pages), self._readers_per_call):
@@ -173,8 +184,14 @@ class ReaderStore:
             names: list[str] = []
             values: list[bytes] = []
             for page in part:
-                names += (keys.history(page.user_id), keys.recs(page.user_id))
-                values += ((page.held or b"")[:HEADER_BYTES], page.recommendation)
+                user_id = page.user_id
+                names += (keys.history(user_id), keys.recs(user_id), keys.preferences(user_id))
+                values += (
+                    (page.held or b"")[:HEADER_BYTES],
+                    page.recommendation,
+                    page.preferences_held or b"",
+                    page.preferences or b"",
+                )
             reply = await script(keys=names, args=[self._ttl_ms, *values])
             lost += [start + number - 1 for number in reply]
         return lost
@@ -237,9 +254,16 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[
             keys.history(update.user_id),
             keys.profile(update.user_id),
             keys.recs(update.user_id),
+            keys.preferences(update.user_id),
         )
-        held = (update.held or b"")[:HEADER_BYTES]
-        values += (held, update.history, update.profile, update.recommendation, update.told)
+        values += (
+            (update.held or b"")[:HEADER_BYTES],
+            update.history,
+            update.profile,
+            update.recommendation,
+            update.told,
+            update.preferences or b"",
+        )
     return names, values
 
 

@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_clicks: Name = "clicks"
     topic_erasures: Name = "erasures"
     topic_impressions: Name = "impressions"
+    topic_preferences: Name = "preferences"
     topic_profiles: Name = "profiles"
     topic_reader_labels: Name = "reader-labels"
     topic_recommendations: Name = "recommendations"
@@ -94,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             clicks=self.topic_clicks,
             erasures=self.topic_erasures,
             impressions=self.topic_impressions,
+            preferences=self.topic_preferences,
             profiles=self.topic_profiles,
             reader_labels=self.topic_reader_labels,
             recommendations=self.topic_recommendations,

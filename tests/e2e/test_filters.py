@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import Installation, installation, wait_until
-from tests.e2e.test_visits import HOUR_MS, NOW_MS, click, publish, visit
+from tests.e2e.test_visits import HOUR_MS, NOW_MS, answer, click, publish, visit
 from tests.kafka_broker import TestBroker
 from worker.recommend.click_log import unpack
 
@@ -89,6 +89,48 @@ def test_what_a_reader_was_shown_five_times_in_vain_vanishes(site: Installation)
     }
     assert found == {"u0": every - {"a0", "a1"}, "u1": every - {"a0"}}
     assert not site.redis.exists("showings:{u1}")
+
+
+def wish(
+    site: Installation, user_id: str, time_ms: int, tags: list[str], articles: list[str]
+) -> set[str]:
+    """Send preferences; return the page that answers them."""
+    message = {"user_id": user_id, "timestamp": time_ms, "blocked_tags": tags}
+    raw = json.dumps({**message, "blocked_articles": articles}).encode()
+    site.produce(site.settings.topic_preferences, (user_id.encode(), raw))
+    return {item.article_id for item in answer(site, time_ms).items}
+
+
+def test_what_a_reader_opted_out_of_vanishes_at_once_and_for_good(site: Installation) -> None:
+    first = site.start_worker()
+    publish(site, 12)  # tagged t0, t1, t2 in turn
+    site.wait_until_stored()
+    every = {f"a{i}" for i in range(12)}
+    untagged = {f"a{i}" for i in range(12) if i % 3 != 1}
+    times = iter(range(NOW_MS - 1000, NOW_MS))
+    old = next(times)
+    assert wish(site, "u0", next(times), ["t1"], ["a0"]) == untagged - {"a0"}
+    # An older wish comes late: it is answered, and changes nothing.
+    assert wish(site, "u0", old, [], []) == untagged - {"a0"}
+    click(site, "a2", 2)
+    site.wait_until_stored()
+    pages = site.recommendations()
+    assert {item.article_id for item in pages["u0"].items} == untagged - {"a0", "a2"}
+    assert {item.article_id for item in pages["u1"].items} & {"a0", "a1"}
+    first.stop()
+    site.start_worker()
+    assert page(site, "u0", NOW_MS + 1) == untagged - {"a0", "a2"}
+    assert wish(site, "u0", next(times), ["t0"], []) == {f"a{i}" for i in range(12) if i % 3} - {
+        "a2"
+    }
+    # Without a value it is lifted; what is not understood is bad.
+    bad = [(b"u0", b"{}"), (b"\xff", None)]
+    site.produce(site.settings.topic_preferences, *bad, (b"u0", None))
+    site.wait_until_stored()
+    assert len(page(site, "u0", NOW_MS + 2) & (every - untagged)) > 1
+    letters = site.read_topic(site.settings.topic_dead_letters, lambda found: len(found) == 2)
+    reasons = {dict(each.headers() or [])["reason"] for each in letters}
+    assert reasons == {b"invalid", b"malformed"}
 
 
 def test_a_withdrawn_article_vanishes_until_it_is_published_again(site: Installation) -> None:

@@ -14,7 +14,7 @@ from schemas.history import article_ref, merge, pack_entry
 from tests.integration.redis_servers import redis_cluster
 from worker.article_store import ArticleStore
 from worker.local.redis_server import start_redis
-from worker.reader_store import ReaderStore, ReaderUpdate
+from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.redis_client import Client, connect, is_transient
 from worker.settings import Settings
 
@@ -83,6 +83,30 @@ async def test_a_history_of_many_clicks_is_compared_whole(readers: ReaderStore) 
     forged = update("u", None, 1, 2, 3, 40, 5, 6, 7, 8)
     assert (await readers.write([update("u", forged.history, 9)])).lost == [0]
     assert (await readers.write([update("u", first.history, 9)])).lost == []
+
+
+async def test_a_page_that_heeds_old_preferences_is_not_stored(
+    readers: ReaderStore, client: Client
+) -> None:
+    first = update("u", None, 1)
+    await readers.write([first])
+    wish, later = b'{"blocked_tags":["ad"]}', b'{"blocked_tags":[]}'
+    heeded = PageUpdate("u", first.history, b"page", None, None, wish)
+    assert await readers.write_pages([heeded]) == []
+    assert (await readers.read(["u", "v"], [])).preferences == [wish, None]
+    # Whoever read before that is told: on a click, on a visit, with another wish.
+    click = update("u", first.history, 2)
+    assert (await readers.write([click, update("v", None, 1)])).lost == [0]
+    assert await readers.write_pages([PageUpdate("u", first.history, b"old")]) == [0]
+    assert await readers.write_pages([heeded._replace(preferences=later)]) == [0]
+    assert await client.get(keys.recs("u")) == b"page"
+    # What is heeded lives as long as what the reader clicked last.
+    await client.pexpire(keys.preferences("u"), 10_000)
+    assert (await readers.write([click._replace(preferences=wish)])).lost == []
+    assert 10_000 < await client.pttl(keys.preferences("u")) <= TTL_MS
+    lifted = PageUpdate("u", click.history, b"new", None, wish, later)
+    assert await readers.write_pages([lifted]) == []
+    assert await client.get(keys.preferences("u")) == later
 
 
 async def test_readers_wait_for_an_unknown_article(readers: ReaderStore, client: Client) -> None:

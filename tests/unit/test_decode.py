@@ -14,6 +14,8 @@ from schemas.decode import (
     decode_click,
     decode_erasure,
     decode_impression,
+    decode_no_preferences,
+    decode_preferences,
     decode_reader_label,
 )
 from schemas.errors import InvalidMessageError
@@ -263,4 +265,44 @@ def test_an_impression_needs_no_id() -> None:
 def test_a_bad_impression_has_a_reason(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(InvalidMessageError) as caught:
         decode_impression(json.dumps({**IMPRESSION, **changes}).encode(), NOW_MS)
+    assert caught.value.reason == reason
+
+
+def test_preferences_say_what_is_blocked() -> None:
+    raw = b'{"user_id":"u","timestamp":5,"blocked_tags":["ad"],"more":1}'
+    found = decode_preferences(raw, NOW_MS)
+    assert (found.blocked_tags, found.blocked_articles) == (["ad"], [])
+    emptied = decode_no_preferences(b"u", 7)
+    assert (emptied.user_id, emptied.timestamp, emptied.blocked_tags) == ("u", 7, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": ""}, "invalid"),
+        ({"timestamp": NOW_MS + 25 * 3_600_000}, "future"),
+        ({"blocked_tags": "ad"}, "invalid"),
+        ({"blocked_tags": [""]}, "invalid"),
+        ({"blocked_tags": ["x" * 129]}, "invalid"),
+        ({"blocked_tags": [str(i) for i in range(65)]}, "invalid"),
+        ({"blocked_tags": ["\ud800"]}, "malformed"),
+        ({"blocked_articles": [str(i) for i in range(257)]}, "invalid"),
+        ({"blocked_articles": ["ä" * 257]}, "invalid"),
+    ],
+)
+def test_bad_preferences_have_a_reason(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_preferences(json.dumps({"user_id": "u", "timestamp": 5, **changes}).encode(), NOW_MS)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("key", "timestamp_ms", "reason"),
+    [(None, 5, "empty"), (b"\xff", 5, "malformed"), (b"u", -1, "timestamp")],
+)
+def test_nothing_is_lifted_without_a_key_and_a_time(
+    key: bytes | None, timestamp_ms: int, reason: str
+) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_no_preferences(key, timestamp_ms)
     assert caught.value.reason == reason

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
+from schemas.preferences import unpack_preferences
 from schemas.showings import pack_showings
 from schemas.topics import Topics
 from worker.intake import PackedImpression, decoder_of, empty_decoder_of, sort_records
@@ -125,6 +126,28 @@ def test_impressions_without_consent_or_articles_are_skipped() -> None:
     records = [shown("u", 5, ["a"], consent=False), shown("u", 6, [])]
     intake = sort_records(records, decoder_of("impressions", Topics()), NOW_MS)
     assert (intake.impressions, intake.num_skipped, intake.newest_ms) == ({}, 2, 0)
+
+
+def wish(user: str, timestamp: int, *tags: str) -> Record:
+    fields = {"user_id": user, "timestamp": timestamp, "blocked_tags": tags}
+    return Record(json.dumps(fields).encode(), user.encode(), "preferences")
+
+
+def test_the_newest_preferences_of_a_reader_count() -> None:
+    topics = Topics()
+    decode, decode_empty = (
+        decoder_of("preferences", topics),
+        empty_decoder_of("preferences", topics),
+    )
+    lifted = Record(None, b"w", "preferences", timestamp=8)
+    ahead = Record(None, b"x", "preferences", timestamp=NOW_MS + 10**9)
+    records = [wish("u", 7, "b", "a"), wish("u", 5), wish("v", 3, "c"), wish("w", 6, "d"), lifted]
+    intake = sort_records([*records, ahead], decode, NOW_MS, decode_empty)
+    found = {user: unpack_preferences(packed) for user, packed in intake.preferences.items()}
+    told = {user: each and (each.timestamp, each.blocked_tags) for user, each in found.items()}
+    assert told == {"u": (7, ["a", "b"]), "v": (3, ["c"]), "w": (8, []), "x": (NOW_MS, [])}
+    # Read again from the beginning, old wishes must not turn back what the news are seen from.
+    assert (intake.newest_ms, intake.bad) == (0, [])
 
 
 def test_clicks_without_consent_are_skipped() -> None:
