@@ -37,8 +37,8 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 """How far ahead of the worker's clock a click or publication may be dated."""
 
 MAX_TAGS = 64
-"""Tags beyond these, and longer than `MAX_TAG_CHARACTERS`, are cut: an article's tags stand in every
-recommendation of it."""
+"""Tags beyond these, and longer than `MAX_TAG_CHARACTERS`, are cut: an article's tags stand in
+every recommendation of it."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
