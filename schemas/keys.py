@@ -27,6 +27,9 @@ LOG_TRIMMED = "{statistics}:trimmed"
 CHECKPOINT_LOCK = "{statistics}:lock"
 """There while a checkpoint is young enough; whoever sets it writes the next."""
 
+KEPT_BESIDE = "{readers}:kept-beside"
+"""There when any reader has more than a history: showings or preferences."""
+
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 

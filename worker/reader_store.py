@@ -100,17 +100,29 @@ class ReaderStore:
         # One script call may only touch keys of one slot of a cluster.
         self.is_cluster = isinstance(client, RedisCluster)
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
+        # Asking for two more keys costs 5 us a reader, so not before anybody has one.
+        self._reads_beside = False
 
     async def read(self, user_ids: Sequence[str], article_refs: Sequence[bytes]) -> Held:
         """Return what is held of readers and articles, in one round trip."""
-        names = [keys.history(user_id) for user_id in user_ids]
-        names += [keys.showings(user_id) for user_id in user_ids]
-        names += [keys.preferences(user_id) for user_id in user_ids]
+        size = len(user_ids)
+        names = [keys.KEPT_BESIDE, *map(keys.history, user_ids)]
+        if self._reads_beside:
+            names += [*map(keys.showings, user_ids), *map(keys.preferences, user_ids)]
+        first_article = len(names)
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
-        size = len(user_ids)
-        articles = [_encoded_decoder.decode(raw) for raw in values[3 * size :] if raw]
-        return Held(values[:size], values[size : 2 * size], values[2 * size : 3 * size], articles)
+        if values[0] and not self._reads_beside:
+            self._reads_beside = True
+            return await self.read(user_ids, article_refs)
+        articles = [_encoded_decoder.decode(raw) for raw in values[first_article:] if raw]
+        beside = values[1 + size : first_article] or [None] * (2 * size)
+        return Held(values[1 : 1 + size], beside[:size], beside[size:], articles)
+
+    async def _note_beside(self) -> None:
+        """Let every worker read showings and preferences; before the first of them is there."""
+        self._reads_beside = True
+        await self._client.set(keys.KEPT_BESIDE, b"1", px=self._ttl_ms)
 
     async def write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
         """Store the updates; say which lost a race and which missing articles have come."""
@@ -150,6 +162,8 @@ class ReaderStore:
             for start, reply in zip(starts, replies, strict=False)
             for number in reply
         ]
+        # Somebody was faster; or has preferences that outlived the note that there are any.
+        self._reads_beside = self._reads_beside or bool(lost)
         found = replies[len(starts) + 2 :: 3]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
 
@@ -159,6 +173,7 @@ class ReaderStore:
         On a single server the click log is told in the same call.
         """
         lost: list[int] = []
+        await self._note_beside()
         script = self._client.register_script(WRITE_SHOWINGS)
         for start in range(0, len(updates), self._readers_per_call):
             part = updates[start : start + self._readers_per_call]
@@ -178,6 +193,8 @@ class ReaderStore:
         Returns the indices of those whose reader has clicked, or wished otherwise, meanwhile.
         """
         lost: list[int] = []
+        if any(page.preferences != page.preferences_held for page in pages):
+            await self._note_beside()
         script = self._client.register_script(WRITE_PAGES)
         for start in range(0, len(pages), self._readers_per_call):
             part = pages[start : start + self._readers_per_call]
@@ -194,6 +211,7 @@ class ReaderStore:
                 )
             reply = await script(keys=names, args=[self._ttl_ms, *values])
             lost += [start + number - 1 for number in reply]
+        self._reads_beside = self._reads_beside or bool(lost)
         return lost
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:

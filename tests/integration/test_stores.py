@@ -14,7 +14,7 @@ from schemas.history import article_ref, merge, pack_entry
 from tests.integration.redis_servers import redis_cluster
 from worker.article_store import ArticleStore
 from worker.local.redis_server import start_redis
-from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
+from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate, ShownUpdate
 from worker.redis_client import Client, connect, is_transient
 from worker.settings import Settings
 
@@ -107,6 +107,28 @@ async def test_a_page_that_heeds_old_preferences_is_not_stored(
     lifted = PageUpdate("u", click.history, b"new", None, wish, later)
     assert await readers.write_pages([lifted]) == []
     assert await client.get(keys.preferences("u")) == later
+
+
+async def test_preferences_are_heeded_by_who_has_not_heard_of_any(
+    readers: ReaderStore, client: Client
+) -> None:
+    """Two keys a reader are not asked for before anybody has them: noted, or met in a race."""
+    other = ReaderStore(client, TTL_MS, "v1")
+    assert (await readers.read(["u"], [])).preferences == [None]
+    await other.write_pages([PageUpdate("u", None, b"page", None, None, b"wish")])
+    # Read before there was a note, written after.
+    assert (await readers.write([update("u", None, 1)])).lost == [0]
+    assert (await readers.read(["u"], [])).preferences == [b"wish"]
+    # The note has expired; preferences are kept alive by clicks.
+    await client.delete(keys.KEPT_BESIDE)
+    store = ReaderStore(client, TTL_MS, "v1")
+    assert (await store.read(["u"], [])).preferences == [None]
+    assert await store.write_pages([PageUpdate("u", None, b"new")]) == [0]
+    assert (await store.read(["u"], [])).preferences == [b"wish"]
+    await other.write_showings([ShownUpdate("v", None, b"showings", b"")])
+    held = await ReaderStore(client, TTL_MS, "v1").read(["u", "v"], [])
+    assert (held.showings, held.preferences) == ([None, b"showings"], [b"wish", None])
+    assert 0 < await client.pttl(keys.KEPT_BESIDE) <= TTL_MS
 
 
 async def test_readers_wait_for_an_unknown_article(readers: ReaderStore, client: Client) -> None:
