@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.history import article_ref, is_history, num_clicks, read_entries, unpack
+from schemas.history import REF_BYTES, article_ref, is_history, num_clicks, read_entries, unpack
 from schemas.preferences import unpack_preferences
 from worker.catalogue import Catalogue
 from worker.recommend.options import Filters
 
 MS_PER_DAY = 86_400_000
+REF_BITS = 8 * REF_BYTES
 NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
@@ -71,12 +72,13 @@ def shown_too_often(
         return NOTHING, NOTHING
     times_ms, refs = read_entries(b"".join(unpack(showings[reader]) for reader in kept))
     reader_of = np.repeat(kept, [num_clicks(showings[reader]) for reader in kept])
-    rows = catalogue.find(refs)
-    counted = (rows >= 0) & (times_ms > now_ms - int(filters.shown_days * MS_PER_DAY))
-    pairs = reader_of[counted] * len(catalogue) + rows[counted]
+    recent = times_ms > now_ms - int(filters.shown_days * MS_PER_DAY)
+    # Reader and reference in one number, so that only the few shown often are looked up.
+    pairs = (reader_of[recent] << REF_BITS) | refs[recent]
     distinct, num_shown = np.unique(pairs, return_counts=True)
     often = distinct[num_shown >= filters.max_shown]
-    return often // max(len(catalogue), 1), often % max(len(catalogue), 1)
+    rows = catalogue.find(often & ((1 << REF_BITS) - 1))
+    return (often >> REF_BITS)[rows >= 0], rows[rows >= 0]
 
 
 def opted_out(
