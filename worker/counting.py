@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, num_clicks
 
 Impression = TypeVar("Impression")
 
@@ -35,19 +35,20 @@ def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes])
 
 
 def counted_impressions(
-    held: bytes | None, merged: bytes, fresh: Mapping[bytes, Impression]
+    held: bytes | None, limit: int, fresh: Mapping[bytes, Impression]
 ) -> list[Impression]:
-    """Return the impressions that count: new to the showings, and still in them.
+    """Return the impressions that count: new to the showings, and not older than all of a full set.
 
-    held: the showings before, None without any. merged: with the fresh ones, cut to their limit.
-    fresh: impressions by what their showings begin with. What has been cut off cannot come back:
-    what is older than all that a full set holds was counted before, or never is.
+    held: the showings before, None without any; the newest `limit` are kept. fresh: impressions by
+    what their showings begin with. What is cut off when they are added is counted all the same, as
+    when many come at once, and cannot count again: it is older than what is held then.
     """
     known = held or b""
+    oldest = known[-ENTRY_BYTES:] if num_clicks(known) >= limit else b""
     return [
         impression
         for start, impression in fresh.items()
-        if _find(known, start, 0) < 0 and _find(merged, start, 0) >= 0
+        if start > oldest[: len(start)] and _find(known, start, 0) < 0
     ]
 
 

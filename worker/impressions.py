@@ -56,7 +56,7 @@ class Impressions:
             known = shown if is_history(shown) else None
             entries = [entry for each in fresh.values() for entry in each.showings]
             showings = merge(known, entries, MAX_SHOWINGS)
-            new = counted_impressions(known, showings, fresh)
+            new = counted_impressions(known, MAX_SHOWINGS, fresh)
             if new:
                 merged.append((user_id, shown, showings, len(new)))
                 counted += new

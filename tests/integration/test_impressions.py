@@ -88,7 +88,9 @@ class Worker:
         return self.statistics.items.shown[numbers].tolist()
 
 
-def impression(time_ms: int, names: str, clicked: str = "") -> dict[bytes, PackedImpression]:
+def impression(
+    time_ms: int, names: Sequence[str], clicked: str = ""
+) -> dict[bytes, PackedImpression]:
     showings = pack_showings(time_ms, None, names)
     packed = PackedImpression(time_ms, showings, [name in clicked for name in names])
     return {showings[0][:IMPRESSION_BYTES]: packed}
@@ -170,9 +172,14 @@ async def test_what_is_kept_of_a_reader_is_bounded(client: Client) -> None:
         await worker.take({"u1": {showings[0][:IMPRESSION_BYTES]: packed}})
     (held,) = (await worker.readers.read(["u1"], [])).showings
     assert num_clicks(held) == MAX_SHOWINGS
+    # As many at once count as well, though most are cut off at once.
+    backlog = [impression(20 + at, [f"b{i}" for i in range(40)]) for at in range(9)]
+    await worker.take({"u1": {start: each for one in backlog for start, each in one.items()}})
+    assert await worker.shown("b0") == [[9, 0]]
     # What has been cut off cannot come back and count again.
     await worker.take({"u1": impression(1, "ab")})
-    assert await worker.shown("a0", "a", "b") == [[9, 0], [0, 0], [0, 0]]
+    await worker.take({"u1": backlog[0]})
+    assert await worker.shown("a0", "b0", "a", "b") == [[9, 0], [9, 0], [0, 0], [0, 0]]
 
 
 async def test_showings_of_an_unknown_format_begin_anew(client: Client) -> None:

@@ -102,7 +102,7 @@ def show(held: bytes | None, shown: Impressions, limit: int) -> tuple[bytes, Imp
     packed = [pack_showings(time, None, names) for time, names in shown]
     fresh = {each[0][:IMPRESSION_BYTES]: what for each, what in zip(packed, shown, strict=True)}
     merged = merge(held, [entry for each in packed for entry in each], limit)
-    return merged, counted_impressions(held, merged, fresh)
+    return merged, counted_impressions(held, limit, fresh)
 
 
 @given(impressions_of_a_reader, st.integers(0, 12), st.integers(1, 64))
@@ -115,7 +115,8 @@ def test_an_impression_never_counts_twice(shown: Impressions, cut: int, limit: i
     distinct = {(time, tuple(names)) for time, names in shown}
     found = [(time, tuple(names)) for time, names in counted]
     assert len(found) == len(set(found)) and set(found) <= distinct
-    # Where there is room for all of them, each counts.
+    # However many come at once, and where there is room for all of them, each counts.
+    assert {(time, tuple(names)) for time, names in show(None, shown, limit)[1]} == distinct
     if limit >= sum(len(names) for _, names in distinct):
         assert set(found) == distinct
 
