@@ -5,7 +5,7 @@ Metarank's does). The reasons, used in dead letters and metrics:
 
 | reason | meaning |
 |---|---|
-| `empty` | no value |
+| `empty` | no value, where that withdraws nothing |
 | `oversized` | longer than 1,000,000 bytes |
 | `malformed` | not JSON in UTF-8 |
 | `invalid` | JSON, but not an article, click or Metarank event |
@@ -13,7 +13,7 @@ Metarank's does). The reasons, used in dead letters and metrics:
 | `future` | dated more than a day ahead |
 """
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,9 +22,12 @@ from schemas.metarank import decode_metarank
 from schemas.records import (
     MAX_ID_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TAG_CHARACTERS,
     Article,
     Click,
     Erasure,
+    Impression,
+    Preferences,
     ReaderLabel,
     Visit,
 )
@@ -34,15 +37,24 @@ MAX_AHEAD_MS = 24 * 3600 * 1000
 """How far ahead of the worker's clock a click or publication may be dated."""
 
 MAX_TAGS = 64
-MAX_TAG_CHARACTERS = 128
-"""Tags beyond these are cut: an article's tags stand in every recommendation of it."""
+"""Tags beyond these, and longer than `MAX_TAG_CHARACTERS`, are cut: an article's tags stand in
+every recommendation of it."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Withdrawal(NamedTuple):
+    """An article is recommended no more, from now on and until it is published again."""
+
+    article_id: str
+
 
 _click_decoder = msgspec.json.Decoder(Click)
 _article_decoder = msgspec.json.Decoder(Article)
 _erasure_decoder = msgspec.json.Decoder(Erasure)
 _visit_decoder = msgspec.json.Decoder(Visit)
+_impression_decoder = msgspec.json.Decoder(Impression)
+_preferences_decoder = msgspec.json.Decoder(Preferences)
 _label_decoder = msgspec.json.Decoder(ReaderLabel)
 
 
@@ -80,6 +92,15 @@ def decode_article(raw: bytes | None, now_ms: int) -> Click | Article | None:
     return checked_article(article)
 
 
+def decode_withdrawal(key: bytes | None) -> Withdrawal:
+    """Decode a message of the articles topic that has a key and no value.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    return Withdrawal(_id_of(key))
+
+
 def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     """Decode a message of the erasures topic.
 
@@ -104,16 +125,51 @@ def decode_visit(raw: bytes | None, now_ms: int) -> Visit:
     return visit
 
 
+def decode_impression(raw: bytes | None, now_ms: int) -> Impression:
+    """Decode a message of the impressions topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    impression = _decoded(_impression_decoder, raw)
+    check_timestamp(to_ms(impression.timestamp), now_ms)
+    for identifier in (impression.user_id, *impression.candidates):
+        check_id(identifier)
+    if impression.impression_id is not None:
+        check_id(impression.impression_id)
+    return impression
+
+
+def decode_preferences(raw: bytes | None, now_ms: int) -> Preferences:
+    """Decode a message of the preferences topic.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    preferences = _decoded(_preferences_decoder, raw)
+    check_timestamp(to_ms(preferences.timestamp), now_ms)
+    for identifier in (preferences.user_id, *preferences.blocked_articles):
+        check_id(identifier)
+    return preferences
+
+
+def decode_no_preferences(key: bytes | None, timestamp_ms: int) -> Preferences:
+    """Decode a message of the preferences topic that has a key and no value.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    check_timestamp(timestamp_ms, timestamp_ms)
+    return Preferences(user_id=_id_of(key), timestamp=timestamp_ms)
+
+
 def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
     """Decode a message of the reader-labels topic; of a withdrawn one, a record without labels.
 
     Raises:
         InvalidMessageError: with a reason of the table above.
     """
-    try:
-        user_id = key.decode() if key else ""
-    except UnicodeDecodeError as error:
-        raise InvalidMessageError("malformed", "the key is not UTF-8") from error
+    user_id = _text_of(key)
     if not raw:
         if not user_id:
             raise InvalidMessageError("empty")
@@ -123,6 +179,22 @@ def decode_reader_label(key: bytes | None, raw: bytes | None) -> ReaderLabel:
         raise InvalidMessageError("invalid", "the key is not the user_id")
     check_id(user_id)
     return label
+
+
+def _text_of(key: bytes | None) -> str:
+    try:
+        return key.decode() if key else ""
+    except UnicodeDecodeError as error:
+        raise InvalidMessageError("malformed", "the key is not UTF-8") from error
+
+
+def _id_of(key: bytes | None) -> str:
+    """Return the id that a message without a value is about."""
+    identifier = _text_of(key)
+    if not identifier:
+        raise InvalidMessageError("empty")
+    check_id(identifier)
+    return identifier
 
 
 def _decoded(decoder: msgspec.json.Decoder[Record], raw: bytes | None) -> Record:

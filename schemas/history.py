@@ -17,6 +17,7 @@ that any two share a reference is 2 in 100,000.)
 """
 
 import zlib
+from bisect import bisect_left
 from hashlib import blake2b
 from typing import TypeGuard
 
@@ -95,6 +96,23 @@ def unpack(packed: bytes | None) -> bytes:
     if packed[0] != FORMAT_VERSION or (len(packed) - HEADER_BYTES) % ENTRY_BYTES:
         raise ValueError(f"not a history of format {FORMAT_VERSION}")
     return packed[HEADER_BYTES:]
+
+
+def before(packed: bytes | None, timestamp_ms: int) -> bytes:
+    """Return the entries of before a moment, under a header without a checksum.
+
+    >>> clicks = [pack_entry(time, None, article_ref("x")) for time in (1, 2, 3)]
+    >>> num_clicks(before(merge(None, clicks, limit=8), 3))
+    2
+
+    Raises:
+        ValueError: when `packed` is not a history of this format.
+    """
+    body = unpack(packed)
+    bound = timestamp_ms.to_bytes(6, "big")
+    starts = range(0, len(body), ENTRY_BYTES)
+    first = bisect_left(starts, True, key=lambda at: body[at : at + 6] < bound)
+    return bytes(HEADER_BYTES) + body[first * ENTRY_BYTES :]
 
 
 def is_history(packed: bytes | None) -> TypeGuard[bytes]:

@@ -1,6 +1,6 @@
 """The names of the Redis keys.
 
-A reader's three keys share the hash tag `{user_id}`, so that Redis Cluster keeps them on one
+A reader's keys share the hash tag `{user_id}`, so that Redis Cluster keeps them on one
 node and one script can write them together. Ids are written as they are, but for the three
 characters that would break the tag: `{`, `}` and `%` are percent-encoded. The encoding is
 injective: two readers never share a key.
@@ -13,7 +13,7 @@ CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
 
 CLICK_LOG = "{statistics}:log"
-"""Stream: counted clicks, in the order in which every worker counts them."""
+"""Stream: counted clicks and impressions, in the order in which every worker counts them."""
 
 CHECKPOINT = "{statistics}:checkpoint"
 """Statistics up to a position of the click log."""
@@ -26,6 +26,9 @@ LOG_TRIMMED = "{statistics}:trimmed"
 
 CHECKPOINT_LOCK = "{statistics}:lock"
 """There while a checkpoint is young enough; whoever sets it writes the next."""
+
+KEPT_BESIDE = "{readers}:kept-beside"
+"""There when any reader has more than a history: showings or preferences."""
 
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
@@ -44,6 +47,16 @@ def history(user_id: str) -> str:
     return f"history:{{{user_id.translate(_ESCAPES)}}}"
 
 
+def showings(user_id: str) -> str:
+    """Name what a reader was shown lately (see `schemas.showings`)."""
+    return f"showings:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def preferences(user_id: str) -> str:
+    """Name the JSON `Preferences` of a reader."""
+    return f"preferences:{{{user_id.translate(_ESCAPES)}}}"
+
+
 def recs(user_id: str) -> str:
     """Name the JSON `Recommendation` of a reader."""
     return f"recs:{{{user_id.translate(_ESCAPES)}}}"
@@ -57,6 +70,11 @@ def unreadable(user_id: str) -> str:
 def article(article_id: str) -> str:
     """Name the JSON `Article` (its body cut to what the encoder reads)."""
     return f"article:{{{article_id.translate(_ESCAPES)}}}"
+
+
+def withdrawn(article_id: str) -> str:
+    """Name the mark of an article that is recommended no more."""
+    return f"withdrawn:{{{article_id.translate(_ESCAPES)}}}"
 
 
 def encoded(article_ref: bytes, model_version: str) -> str:

@@ -14,8 +14,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from schemas.errors import ReadingSetError
-from schemas.records import Article, Click, Id
-from schemas.timestamps import Timestamp
+from schemas.records import Article, Click, Id, Impression
 
 Split = Literal["train", "valid", "test"]
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -31,16 +30,6 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     gender: Literal["female", "male"] | None = None
     income_group: int | None = None
     split: Split | None = None
-
-
-class Impression(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader was shown at one moment, and what of it was clicked."""
-
-    impression_id: Id
-    user_id: Id
-    timestamp: Timestamp
-    candidates: list[str]
-    clicked: list[str]
 
 
 class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,51 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Timestamp
 
 
+MAX_IMPRESSION_ARTICLES = 1000
+
+
+class Impression(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader was shown at one moment, and what of it was clicked; topic `impressions`.
+
+    One message, sent when it is known what was clicked: of several with the same reader, timestamp
+    and impression_id the first counts. Without an impression_id the candidates identify it. The
+    clicks are sent on `clicks`, too: an impression is not a click. One with `consent` false is
+    never used. Of a reading set, a line of `impressions.jsonl.gz`.
+    """
+
+    user_id: Id
+    timestamp: Timestamp
+    candidates: Annotated[list[Id], msgspec.Meta(max_length=MAX_IMPRESSION_ARTICLES)]
+    """Ids of the articles shown."""
+    clicked: list[str]
+    """Of the candidates; others are ignored."""
+    impression_id: Id | None = None
+    consent: bool = True
+
+
+MAX_TAG_CHARACTERS = 128
+"""Longest tag; an article's longer ones are cut."""
+
+MAX_BLOCKED_TAGS = 64
+MAX_BLOCKED_ARTICLES = 256
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TAG_CHARACTERS)]
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader never wants to be offered; the `preferences` topic (key: user_id) and Redis.
+
+    Of several the one with the newest timestamp holds, and it holds whole. Empty lists, or a
+    message without a value (which counts from its own time), lift everything. Answered by a new
+    `Recommendation`. The key must be the user_id as it is, or nothing could be lifted.
+    """
+
+    user_id: Id
+    timestamp: Timestamp
+    blocked_tags: Annotated[list[Tag], msgspec.Meta(max_length=MAX_BLOCKED_TAGS)] = []
+    """Written as the articles' tags are."""
+    blocked_articles: Annotated[list[Id], msgspec.Meta(max_length=MAX_BLOCKED_ARTICLES)] = []
+
+
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Age in years: the mean and standard deviation of a normal distribution."""
 
@@ -233,6 +278,8 @@ WIRE_RECORDS = (
     Article,
     Click,
     Visit,
+    Impression,
+    Preferences,
     Profile,
     Recommendation,
     ServedFeatures,

@@ -5,6 +5,8 @@ import msgspec
 ARTICLES = "articles"
 CLICKS = "clicks"
 ERASURES = "erasures"
+IMPRESSIONS = "impressions"
+PREFERENCES = "preferences"
 PROFILES = "profiles"
 READER_LABELS = "reader-labels"
 RECOMMENDATIONS = "recommendations"
@@ -19,6 +21,8 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     articles: str = ARTICLES
     clicks: str = CLICKS
     erasures: str = ERASURES
+    impressions: str = IMPRESSIONS
+    preferences: str = PREFERENCES
     profiles: str = PROFILES
     reader_labels: str = READER_LABELS
     recommendations: str = RECOMMENDATIONS
@@ -32,5 +36,10 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
 
     def config(self, topic: str) -> dict[str, str]:
         """Return the broker's settings for a topic: the newest per key is kept, or everything."""
-        compacted = topic in (self.articles, self.profiles, self.reader_labels)
+        compacted = topic in (
+            self.articles,
+            self.preferences,
+            self.profiles,
+            self.reader_labels,
+        )
         return {"cleanup.policy": "compact"} if compacted and topic != self.clicks else {}

@@ -1,8 +1,10 @@
 """The composition root: settings in, a Faust app out. Nothing is connected before it starts.
 
-articles ─┐
-clicks ───┼─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
-visits ───┘
+articles ────┐
+clicks ──────┤
+visits ──────┼─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
+impressions ─┤
+preferences ─┘
 """
 
 import asyncio
@@ -134,7 +136,13 @@ def build_app(settings: Settings, model: Model) -> App:
     app.on_before_shutdown.connect(app.drain)
     # One agent per topic: articles are encoded while clicks go on.
     for topic in dict.fromkeys(
-        (settings.topic_articles, settings.topic_clicks, settings.topic_visits)
+        (
+            settings.topic_articles,
+            settings.topic_clicks,
+            settings.topic_visits,
+            settings.topic_impressions,
+            settings.topic_preferences,
+        )
     ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)
         app.agent(channel, name=topic)(_processor(app, pipeline))

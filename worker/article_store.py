@@ -56,9 +56,26 @@ class ArticleStore:
         values = await get_many(self._client, names)
         return [None if raw is None else _encoded_decoder.decode(raw) for raw in values]
 
+    async def withdrawn(self, article_ids: Sequence[str]) -> list[bool]:
+        """Return which of the articles are recommended no more."""
+        marks = await get_many(self._client, [keys.withdrawn(each) for each in article_ids])
+        return [mark is not None for mark in marks]
+
+    async def withdraw(self, article_ids: Sequence[str]) -> None:
+        """Delete the articles' texts and mark them as withdrawn, then tell every worker.
+
+        The encodings stay: the profiles of those who clicked rest on them.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        for article_id in article_ids:
+            pipeline.set(keys.withdrawn(article_id), b"1", px=self._ttl_ms)
+            pipeline.delete(keys.article(article_id))
+        await pipeline.execute()
+        await self._note(list(article_ids))
+
     async def put(self, texts: Sequence[bytes], encoded: Sequence[EncodedArticle]) -> None:
-        """Store articles with their encodings, then tell every worker."""
-        await self.put_encoded(encoded)
+        """Store articles with their encodings, withdrawn or not before; then tell every worker."""
+        await self.put_encoded(encoded, brings_back=True)
         # Only then: a worker that sees the number must find the encoding.
         await self._note([article.article_id for article in encoded])
         # The text comes last: finding it as it should be means that all of this has been done.
@@ -67,12 +84,16 @@ class ArticleStore:
             pipeline.set(keys.article(article.article_id), text, px=self._ttl_ms)
         await pipeline.execute()
 
-    async def put_encoded(self, encoded: Sequence[EncodedArticle]) -> None:
+    async def put_encoded(
+        self, encoded: Sequence[EncodedArticle], *, brings_back: bool = False
+    ) -> None:
         """Store only the encodings: this model's, of articles that are there already."""
         pipeline = self._client.pipeline(transaction=False)
         for article in encoded:
             name = keys.encoded(article_ref(article.article_id), self._model_version)
             pipeline.set(name, _msgpack.encode(article), px=self._ttl_ms)
+            if brings_back:
+                pipeline.delete(keys.withdrawn(article.article_id))
         await pipeline.execute()
 
     async def _note(self, article_ids: list[str]) -> None:

@@ -55,7 +55,16 @@ class Articles:
             encoded = await self._encode([kept[i] for i in part])
             await self._store.put([texts[i] for i in part], encoded)
             self._learn(encoded)
+            self._catalogue.bring_back(article_ref(article.article_id) for article in encoded)
         return refs
+
+    async def withdraw(self, article_ids: Iterable[str]) -> None:
+        """Let no worker recommend these articles any more."""
+        batch = list(article_ids)
+        for start in range(0, len(batch), ARTICLES_PER_RUN):
+            part = batch[start : start + ARTICLES_PER_RUN]
+            await self._store.withdraw(part)
+            self._catalogue.withdraw(map(article_ref, part))
 
     async def follow(self) -> None:
         """Learn what changed in Redis since the last call.
@@ -70,10 +79,20 @@ class Articles:
         for start in range(0, len(article_ids), ARTICLES_PER_RUN):
             part = article_ids[start : start + ARTICLES_PER_RUN]
             known = await self._store.encoded(part)
+            withdrawn = await self._store.withdrawn(part)
+            # First: an article must not be on offer for a moment between the two.
+            self._catalogue.withdraw(_refs_where(part, withdrawn, True))
+            self._catalogue.bring_back(_refs_where(part, withdrawn, False))
             for article in known:
                 if article is not None:
                     self._catalogue.put(article)
-            missing = [each for each, article in zip(part, known, strict=True) if article is None]
+            # A withdrawn article has no text, and must not leave the index: others may still have
+            # to learn that it is withdrawn.
+            missing = [
+                each
+                for each, article, gone in zip(part, known, withdrawn, strict=True)
+                if article is None and not gone
+            ]
             texts = dict(zip(missing, await self._store.articles(missing), strict=True))
             encoded = await self._encode([each for each in texts.values() if each is not None])
             await self._store.put_encoded(encoded)
@@ -111,6 +130,12 @@ class Articles:
             )
             for article, row in zip(articles, rows, strict=True)
         ]
+
+
+def _refs_where(article_ids: list[str], marks: list[bool], value: bool) -> list[bytes]:
+    return [
+        article_ref(each) for each, mark in zip(article_ids, marks, strict=True) if mark is value
+    ]
 
 
 def _kept(article: Article) -> Article:

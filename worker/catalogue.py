@@ -4,6 +4,8 @@ One row per article. Rows are appended and replaced in place, never moved: a row
 valid for as long as the worker lives.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,9 @@ MAX_TAGS = 16
 
 UNPUBLISHED_MS = -1
 """Stands for an unknown time of publication."""
+
+MAX_TAGGED = 10_000
+"""Tags whose articles are kept listed, until an article changes."""
 
 NO_TAG = -1
 NO_LANGUAGE = -1
@@ -40,6 +45,11 @@ class Catalogue:
         self.tag_names: list[str] = []
         self.num_languages = 0
         self.num_changes = 0
+        self.withdrawn: set[bytes] = set()
+        """References of articles that are recommended no more, known or not."""
+        self._with_more_tags: set[int] = set()
+        self._tagged: dict[str, NDArray[np.int64]] = {}
+        self._tagged_at = 0
         self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
@@ -84,6 +94,10 @@ class Catalogue:
         else:
             self.articles[row] = kept
         self.rows[row] = row_values
+        if len(article.tags) > MAX_TAGS:
+            self._with_more_tags.add(row)
+        else:
+            self._with_more_tags.discard(row)
         self.tags[row] = NO_TAG
         numbers = [self.tag_number(tag) for tag in article.tags[:MAX_TAGS]]
         self.tags[row, : len(numbers)] = numbers
@@ -93,12 +107,43 @@ class Catalogue:
         self.languages[row] = self._language_number(article.language)
         self.num_changes += 1
 
+    def withdraw(self, refs: Iterable[bytes]) -> None:
+        """Recommend these articles no more; what is known of them stays, for profiles."""
+        self._set_withdrawn(self.withdrawn.union(refs))
+
+    def bring_back(self, refs: Iterable[bytes]) -> None:
+        """Recommend these articles again."""
+        self._set_withdrawn(self.withdrawn.difference(refs))
+
+    def _set_withdrawn(self, refs: set[bytes]) -> None:
+        if refs != self.withdrawn:
+            self.withdrawn = refs
+            self.num_changes += 1
+
+    def withdrawn_rows(self) -> list[int]:
+        """Return the rows of the known articles that are recommended no more."""
+        return [self._row_of_ref[ref] for ref in self.withdrawn if ref in self._row_of_ref]
+
     def tag_number(self, tag: str) -> int:
         """Return the tag's number, a new one for a new tag."""
         number = self._tag_numbers.setdefault(tag, len(self.tag_names))
         if number == len(self.tag_names):
             self.tag_names.append(tag)
         return number
+
+    def rows_tagged(self, tag: str) -> NDArray[np.int64]:
+        """Return the rows of the articles with a tag, also of those that `tags` has no room for."""
+        if self._tagged_at != self.num_changes or len(self._tagged) > MAX_TAGGED:
+            self._tagged, self._tagged_at = {}, self.num_changes
+        found = self._tagged.get(tag)
+        if found is None:
+            number = self._tag_numbers.get(tag)
+            has_tag = np.zeros(len(self), dtype=np.bool_)
+            if number is not None:
+                has_tag = (self.tags[: len(self)] == number).any(axis=1)
+            has_tag[[row for row in self._with_more_tags if tag in self.articles[row].tags]] = True
+            found = self._tagged[tag] = np.flatnonzero(has_tag)
+        return found
 
     def _language_number(self, language: str | None) -> int:
         if not language:

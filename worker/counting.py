@@ -1,8 +1,11 @@
-"""Which of a reader's new clicks count: each reader's first click on an article, once."""
+"""What of a reader counts, once: the first click on each article, and every impression."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, num_clicks
+
+Impression = TypeVar("Impression")
 
 
 def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes]) -> list[int]:
@@ -29,6 +32,24 @@ def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes])
             positions.append(at)
             counted.add(ref)
     return sorted(positions)
+
+
+def counted_impressions(
+    held: bytes | None, limit: int, fresh: Mapping[bytes, Impression]
+) -> list[Impression]:
+    """Return the impressions that count: new to the showings, and not older than all of a full set.
+
+    held: the showings before, None without any; the newest `limit` are kept. fresh: impressions by
+    what their showings begin with. What is cut off when they are added is counted all the same, as
+    when many come at once, and cannot count again: it is older than what is held then.
+    """
+    known = held or b""
+    oldest = known[-ENTRY_BYTES:] if num_clicks(known) >= limit else b""
+    return [
+        impression
+        for start, impression in fresh.items()
+        if start > oldest[: len(start)] and _find(known, start, 0) < 0
+    ]
 
 
 def _find(packed: bytes, part: bytes, offset: int) -> int:

@@ -12,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
 from schemas.records import Profile, Recommendation, ServedFeatures
 from worker import messages
 from worker.affinity import AffinityTable, membership
 from worker.catalogue import Catalogue
+from worker.intake import PackedImpression
 from worker.model import Estimates, Model
 from worker.reading import Reading, read, tag_interests, unknown_refs
-from worker.recommend.click_log import pack_clicks
+from worker.recommend.barred import Limits
+from worker.recommend.click_log import pack_clicks, pack_impression
 from worker.recommend.learn import WINDOW
 from worker.recommend.recommender import Lesson, Recommender, Tastes
 from worker.recommend.segments import AGE_BOUNDS
@@ -116,16 +118,25 @@ class FrontPages:
         news_ms: int,
         now: datetime,
         visits_ms: Sequence[int] | None = None,
+        limits: Limits | None = None,
     ) -> Iterator[FrontPage]:
         """Yield each reader's front page; a reader without a click has a history of `b""`.
 
         news_ms: the moment the news are seen from, epoch milliseconds: nothing published after
         it is recommended, and counts of clicks fade up to it. visits_ms: when the readers came,
-        if it is not a click that the pages follow from.
+        if it is not a click that the pages follow from. limits: what is kept of the readers beside
+        their clicks.
         """
         for part in self._runs(len(user_ids)):
             visits = None if visits_ms is None else visits_ms[part]
-            yield from self._make(list(user_ids[part]), list(histories[part]), news_ms, now, visits)
+            yield from self._make(
+                list(user_ids[part]),
+                list(histories[part]),
+                news_ms,
+                now,
+                visits,
+                None if limits is None else limits.of(part),
+            )
 
     def _make(
         self,
@@ -134,6 +145,7 @@ class FrontPages:
         news_ms: int,
         now: datetime,
         visits_ms: Sequence[int] | None,
+        limits: Limits | None,
     ) -> Iterator[FrontPage]:
         catalogue, manifest = self._catalogue, self._model.manifest
         seen = self._eye.see(histories)
@@ -152,6 +164,7 @@ class FrontPages:
             news_ms,
             self._num_recommendations,
             np.array(seeds, dtype=np.int64),
+            limits,
         )
         profiles = messages.profiles(
             user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now
@@ -188,6 +201,32 @@ class FrontPages:
             assert seen.tastes.membership is not None
             for i, lesson, member in zip(group, lessons, seen.tastes.membership, strict=True):
                 told[i] = pack_counted(histories[i], counted[i], lesson, member)
+        return told
+
+    def count_impressions(
+        self, before: Sequence[bytes], impressions: Sequence[PackedImpression], news_ms: int
+    ) -> list[bytes]:
+        """Return what the click log is told of each impression, `b""` where no article is known.
+
+        before: what the reader of each had clicked until then.
+        """
+        told: list[bytes] = []
+        for part in self._runs(len(impressions)):
+            seen = self._eye.see(before[part])
+            shown = []
+            for each in impressions[part]:
+                refs = read_entries(b"".join(each.showings))[1]
+                rows = self._catalogue.find(refs)
+                known = rows >= 0
+                clicked = np.array(each.clicked, dtype=np.bool_)
+                shown.append((rows[known], clicked[known], refs[known]))
+            gradients = self._recommender.impression_lessons(
+                seen.reading, seen.tastes, news_ms, [(rows, clicked) for rows, clicked, _ in shown]
+            )
+            told += [
+                pack_impression(refs, clicked, gradient) if len(refs) else b""
+                for (_, clicked, refs), gradient in zip(shown, gradients, strict=True)
+            ]
         return told
 
     def _clicked_rows(self, histories: list[bytes], positions: list[int]) -> NDArray[np.int64]:

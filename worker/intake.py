@@ -3,15 +3,37 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from schemas.decode import decode_article, decode_click, decode_visit
+from schemas.decode import (
+    Withdrawal,
+    decode_article,
+    decode_click,
+    decode_impression,
+    decode_no_preferences,
+    decode_preferences,
+    decode_visit,
+    decode_withdrawal,
+)
 from schemas.errors import InvalidMessageError
 from schemas.history import article_ref, pack_entry
-from schemas.records import MAX_MESSAGE_BYTES, Article, Click, DeadLetter, Visit
+from schemas.preferences import newest, pack_preferences
+from schemas.records import (
+    MAX_MESSAGE_BYTES,
+    Article,
+    Click,
+    DeadLetter,
+    Impression,
+    Preferences,
+    Visit,
+)
+from schemas.showings import IMPRESSION_BYTES, pack_showings
 from schemas.timestamps import to_ms
 from schemas.topics import Topics
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
-Decoder = Callable[[bytes | None, int], Click | Article | Visit | None]
+Message = Click | Article | Visit | Impression | Preferences | Withdrawal
+Decoder = Callable[[bytes | None, int], Message | None]
+EmptyDecoder = Callable[[bytes | None, int], Withdrawal | Preferences]
+"""Of a message without a value: from its key and its time."""
 
 
 class BadMessage(NamedTuple):
@@ -22,34 +44,63 @@ class BadMessage(NamedTuple):
     letter: DeadLetter
 
 
+class PackedImpression(NamedTuple):
+    """What a reader was shown at one moment, an entry an article, and which of it was clicked."""
+
+    time_ms: int
+    showings: list[bytes]
+    clicked: list[bool]
+
+
 class Intake(NamedTuple):
     """What a chunk holds."""
 
     articles: dict[str, Article]
     """The latest message of each article."""
+    withdrawn: dict[str, None]
+    """The articles whose latest message has no value, in order."""
     clicks: dict[str, list[bytes]]
     """Packed history entries by reader."""
     visits: dict[str, int]
     """The latest visit of each reader, epoch milliseconds."""
+    impressions: dict[str, dict[bytes, PackedImpression]]
+    """What each reader was shown, each impression once, by how its showings begin."""
+    preferences: dict[str, bytes]
+    """The newest preferences of each reader, as they are stored."""
     newest_ms: int
-    """The latest click or visit, 0 without any."""
+    """The latest click, visit or impression, 0 without any."""
     bad: list[BadMessage]
     num_skipped: int
     """Messages that are neither used nor bad: without consent, or of another kind."""
 
 
-def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake:
-    """Decode Kafka records (with topic, partition, offset, key and value), none of them raising."""
+def sort_records(
+    records: Iterable[Any],
+    decode: Decoder,
+    now_ms: int,
+    decode_empty: EmptyDecoder | None = None,
+) -> Intake:
+    """Decode Kafka records (with topic, partition, offset, key and value), none of them raising.
+
+    decode_empty: for records without a value, if they mean anything; it reads key and timestamp.
+    """
     articles: dict[str, Article] = {}
+    withdrawn: dict[str, None] = {}
     clicks: dict[str, list[bytes]] = {}
     bad: list[BadMessage] = []
     refs: dict[str, bytes] = {}
     newest_ms = 0
     visits: dict[str, int] = {}
+    impressions: dict[str, dict[bytes, PackedImpression]] = {}
+    preferences: dict[str, bytes] = {}
     num_skipped = 0
     for record in records:
         try:
-            message = decode(record.value, now_ms)
+            message: Message | None
+            if record.value is None and decode_empty is not None:
+                message = decode_empty(record.key, min(record.timestamp, now_ms))
+            else:
+                message = decode(record.value, now_ms)
         except InvalidMessageError as error:
             bad.append(_bad(record, error.reason))
             continue
@@ -66,23 +117,72 @@ def sort_records(records: Iterable[Any], decode: Decoder, now_ms: int) -> Intake
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Article):
             articles[message.article_id] = message
+            withdrawn.pop(message.article_id, None)
+        elif isinstance(message, Withdrawal):
+            articles.pop(message.article_id, None)
+            withdrawn[message.article_id] = None
         elif isinstance(message, Visit):
             timestamp_ms = to_ms(message.timestamp)
             visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
             newest_ms = max(newest_ms, timestamp_ms)
+        elif isinstance(message, Impression) and message.consent and message.candidates:
+            packed = _packed(message)
+            own = impressions.setdefault(message.user_id, {})
+            own.setdefault(packed.showings[0][:IMPRESSION_BYTES], packed)
+            newest_ms = max(newest_ms, packed.time_ms)
+        elif isinstance(message, Preferences):
+            wish = newest(preferences.get(message.user_id), pack_preferences(message))
+            preferences[message.user_id] = wish or b""
         else:
             num_skipped += 1
-    return Intake(articles, clicks, visits, newest_ms, bad, num_skipped)
+    return Intake(
+        articles,
+        withdrawn,
+        clicks,
+        visits,
+        impressions,
+        preferences,
+        newest_ms,
+        bad,
+        num_skipped,
+    )
 
 
 def decoder_of(topic: str, topics: Topics) -> Decoder:
     """Return the decoder that tries first what the topic is for."""
-    return decode_visit if topic == topics.visits else content_decoder_of(topic, topics)
+    if topic == topics.visits:
+        return decode_visit
+    if topic == topics.impressions:
+        return decode_impression
+    return decode_preferences if topic == topics.preferences else content_decoder_of(topic, topics)
+
+
+def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
+    """Return the decoder of a topic's messages without a value; None where they are bad."""
+    if withdraws(topic, topics):
+        return lambda key, _: decode_withdrawal(key)
+    if topic == topics.preferences:
+        return decode_no_preferences
+    return None
+
+
+def withdraws(topic: str, topics: Topics) -> bool:
+    """Tell whether a message without a value withdraws the article that its key names."""
+    # On a topic that articles share with clicks the key may be a reader's.
+    return topic == topics.articles and topic != topics.clicks
 
 
 def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:
     """Return the decoder of a topic of articles, clicks or both."""
     return decode_article if topic == topics.articles else decode_click
+
+
+def _packed(impression: Impression) -> PackedImpression:
+    shown = list(dict.fromkeys(impression.candidates))
+    clicked = set(impression.clicked)
+    time_ms = to_ms(impression.timestamp)
+    showings = pack_showings(time_ms, impression.impression_id, shown)
+    return PackedImpression(time_ms, showings, [each in clicked for each in shown])
 
 
 def _bad(record: Any, reason: str) -> BadMessage:

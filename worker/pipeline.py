@@ -1,10 +1,13 @@
 """The dataflow, on one screen: what happens between a fetched chunk and its commit.
 
     chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
+                         ├─► withdrawn articles: Redis, catalogue
                          ├─► clicks: read histories ─► merge ─► infer ─► rank
                          │           ─► Redis (compare and set, click log)
                          │           ─► profiles, recommendations
-                         ├─► visits: read histories ─► infer ─► rank ─► recommendations
+                         ├─► visits, preferences: read histories ─► infer ─► rank
+                         │           ─► Redis (compare and set) ─► recommendations
+                         ├─► impressions: read histories ─► learn ─► Redis (click log)
                          └─► bad: dead letters
     ─► wait for every delivery ─► chunk.stored
 
@@ -22,6 +25,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
+from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.catalogue import Catalogue
@@ -29,8 +33,10 @@ from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
-from worker.intake import BadMessage, decoder_of, sort_records
-from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
+from worker.impressions import Impressions
+from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
+from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
+from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
 from worker.transport import Chunk
 
@@ -66,6 +72,7 @@ class Pipeline:
         self._front_pages = front_pages
         self._readers = readers
         self._click_log = click_log
+        self._impressions = Impressions(front_pages, readers, click_log)
         self._emitter = emitter
         self._history_size = history_size
         self._articles_pending = articles_pending
@@ -128,17 +135,27 @@ class Pipeline:
 
     async def _process(self, chunk: Chunk) -> None:
         decode = decoder_of(chunk.topic, self._topics)
-        intake = sort_records(chunk.records, decode, self._clock_ms())
+        decode_empty = empty_decoder_of(chunk.topic, self._topics)
+        intake = sort_records(chunk.records, decode, self._clock_ms(), decode_empty)
         failures_before = self._emitter.num_failures
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
+        if intake.withdrawn:
+            await self._articles.withdraw(intake.withdrawn)
         if intake.clicks:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             await self._update(intake.clicks)
         if intake.visits:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._welcome(intake.visits)
+            await self._welcome(intake.visits, {})
+        if intake.preferences:
+            times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
+            await self._welcome(times_ms, intake.preferences)
+        if intake.impressions:
+            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
+            news_ms = min(self._newest_click_ms, self._clock_ms())
+            await self._impressions.take(intake.impressions, news_ms)
         self._bury(intake.bad)
         await self._emitter.delivered(failures_before)
 
@@ -151,8 +168,8 @@ class Pipeline:
         while pending:
             user_ids = list(pending)
             await self._click_log.follow()
-            held, found = await self._readers.read(user_ids, list(missing))
-            for article in found:
+            held = await self._readers.read(user_ids, list(missing))
+            for article in held.articles:
                 self._catalogue.put(article)
             updates = await self._renew(pending, user_ids, held)
             result = await self._readers.write(updates)
@@ -173,8 +190,9 @@ class Pipeline:
             pending = {user_id: pending[user_id] for user_id in again}
 
     async def _renew(
-        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: list[bytes | None]
+        self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
     ) -> list[ReaderUpdate]:
+        held = found.histories
         histories = []
         for user_id, packed in zip(user_ids, held, strict=True):
             try:
@@ -196,6 +214,7 @@ class Pipeline:
             [histories[i] for i in read],
             news_ms,
             datetime.fromtimestamp(now_ms / 1000, UTC),
+            limits=Limits([found.showings[i] for i in read], [found.preferences[i] for i in read]),
         )
         return [
             ReaderUpdate(
@@ -207,27 +226,45 @@ class Pipeline:
                 page.unknown,
                 entry,
                 self._served(page),
+                found.preferences[i],
             )
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, visits: dict[str, int]) -> None:
-        """Answer visits: pages made with what everybody has clicked up to now."""
-        pending = list(visits)
+    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> None:
+        """Answer visits and wishes: pages made with what everybody has clicked up to now.
+
+        times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
+        ones are held.
+        """
+        pending = list(times_ms)
         while pending:
             await self._click_log.follow()
-            held, _ = await self._readers.read(pending, [])
+            found = await self._readers.read(pending, [])
+            held = found.histories
+            preferences = [
+                newest(kept, wishes.get(user_id))
+                for user_id, kept in zip(pending, found.preferences, strict=True)
+            ]
             now_ms = self._clock_ms()
             pages = self._front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
                 min(self._newest_click_ms or now_ms, now_ms),
                 datetime.fromtimestamp(now_ms / 1000, UTC),
-                [visits[user_id] for user_id in pending],
+                [times_ms[user_id] for user_id in pending],
+                Limits(found.showings, preferences),
             )
             updates = [
-                PageUpdate(user_id, packed, _json.encode(page.recommendation), self._served(page))
-                for user_id, packed, page in zip(pending, held, pages, strict=True)
+                PageUpdate(
+                    user_id,
+                    held[i],
+                    _json.encode(page.recommendation),
+                    self._served(page),
+                    found.preferences[i],
+                    preferences[i],
+                )
+                for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
             for index, update in enumerate(updates):

@@ -18,7 +18,7 @@ from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
 from worker.click_log import MAX_ENTRIES
 from worker.redis_client import Client
-from worker.scripts import WRITE_PAGES, WRITE_READERS
+from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
 READERS_PER_CALL = 128
 """Readers per script call: while it runs, Redis serves nobody else."""
@@ -42,6 +42,19 @@ class ReaderUpdate(NamedTuple):
     """What the click log is told of the reader."""
     served: bytes | None = None
     """The record of the page's features, if they are logged."""
+    preferences: bytes | None = None
+    """Those that were read, and that the page heeds."""
+
+
+class ShownUpdate(NamedTuple):
+    """What a reader was shown, to be stored."""
+
+    user_id: str
+    held: bytes | None
+    """The showings that were read."""
+    showings: bytes
+    told: bytes
+    """What the click log is told of it."""
 
 
 class PageUpdate(NamedTuple):
@@ -52,6 +65,20 @@ class PageUpdate(NamedTuple):
     """The history it was made from."""
     recommendation: bytes
     served: bytes | None = None
+    preferences_held: bytes | None = None
+    """Those that were read."""
+    preferences: bytes | None = None
+    """Those that the page heeds, to be stored."""
+
+
+class Held(NamedTuple):
+    """What Redis holds of some readers, and of some articles."""
+
+    histories: list[bytes | None]
+    showings: list[bytes | None]
+    preferences: list[bytes | None]
+    articles: list[EncodedArticle]
+    """Those of the articles asked for that are there."""
 
 
 class WriteResult(NamedTuple):
@@ -73,17 +100,29 @@ class ReaderStore:
         # One script call may only touch keys of one slot of a cluster.
         self.is_cluster = isinstance(client, RedisCluster)
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
+        # Asking for two more keys costs 5 us a reader, so not before anybody has one.
+        self._reads_beside = False
 
-    async def read(
-        self, user_ids: Sequence[str], article_refs: Sequence[bytes]
-    ) -> tuple[list[bytes | None], list[EncodedArticle]]:
-        """Return the readers' histories, and those of the articles that are there."""
-        names = [keys.history(user_id) for user_id in user_ids]
+    async def read(self, user_ids: Sequence[str], article_refs: Sequence[bytes]) -> Held:
+        """Return what is held of readers and articles, in one round trip."""
+        size = len(user_ids)
+        names = [keys.KEPT_BESIDE, *map(keys.history, user_ids)]
+        if self._reads_beside:
+            names += [*map(keys.showings, user_ids), *map(keys.preferences, user_ids)]
+        first_article = len(names)
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
-        histories = values[: len(user_ids)]
-        articles = [_encoded_decoder.decode(raw) for raw in values[len(user_ids) :] if raw]
-        return histories, articles
+        if values[0] and not self._reads_beside:
+            self._reads_beside = True
+            return await self.read(user_ids, article_refs)
+        articles = [_encoded_decoder.decode(raw) for raw in values[first_article:] if raw]
+        beside = values[1 + size : first_article] or [None] * (2 * size)
+        return Held(values[1 : 1 + size], beside[:size], beside[size:], articles)
+
+    async def _note_beside(self) -> None:
+        """Let every worker read showings and preferences; before the first of them is there."""
+        self._reads_beside = True
+        await self._client.set(keys.KEPT_BESIDE, b"1", px=self._ttl_ms)
 
     async def write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
         """Store the updates; say which lost a race and which missing articles have come."""
@@ -123,22 +162,56 @@ class ReaderStore:
             for start, reply in zip(starts, replies, strict=False)
             for number in reply
         ]
+        # Somebody was faster; or has preferences that outlived the note that there are any.
+        self._reads_beside = self._reads_beside or bool(lost)
         found = replies[len(starts) + 2 :: 3]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
 
-    async def write_pages(self, pages: Sequence[PageUpdate]) -> list[int]:
-        """Store front pages; return the indices of those whose reader has clicked meanwhile."""
+    async def write_showings(self, updates: Sequence[ShownUpdate]) -> list[int]:
+        """Store what was shown; return the indices of readers changed by somebody else meanwhile.
+
+        On a single server the click log is told in the same call.
+        """
         lost: list[int] = []
+        await self._note_beside()
+        script = self._client.register_script(WRITE_SHOWINGS)
+        for start in range(0, len(updates), self._readers_per_call):
+            part = updates[start : start + self._readers_per_call]
+            names = [keys.showings(update.user_id) for update in part]
+            if not self.is_cluster:
+                names.append(keys.CLICK_LOG)
+            values: list[bytes] = []
+            for update in part:
+                values += ((update.held or b"")[:HEADER_BYTES], update.showings, update.told)
+            reply = await script(keys=names, args=[self._ttl_ms, MAX_ENTRIES, *values])
+            lost += [start + number - 1 for number in reply]
+        return lost
+
+    async def write_pages(self, pages: Sequence[PageUpdate]) -> list[int]:
+        """Store front pages and what they heed.
+
+        Returns the indices of those whose reader has clicked, or wished otherwise, meanwhile.
+        """
+        lost: list[int] = []
+        if any(page.preferences != page.preferences_held for page in pages):
+            await self._note_beside()
         script = self._client.register_script(WRITE_PAGES)
         for start in range(0, len(pages), self._readers_per_call):
             part = pages[start : start + self._readers_per_call]
             names: list[str] = []
             values: list[bytes] = []
             for page in part:
-                names += (keys.history(page.user_id), keys.recs(page.user_id))
-                values += ((page.held or b"")[:HEADER_BYTES], page.recommendation)
+                user_id = page.user_id
+                names += (keys.history(user_id), keys.recs(user_id), keys.preferences(user_id))
+                values += (
+                    (page.held or b"")[:HEADER_BYTES],
+                    page.recommendation,
+                    page.preferences_held or b"",
+                    page.preferences or b"",
+                )
             reply = await script(keys=names, args=[self._ttl_ms, *values])
             lost += [start + number - 1 for number in reply]
+        self._reads_beside = self._reads_beside or bool(lost)
         return lost
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
@@ -199,9 +272,16 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[
             keys.history(update.user_id),
             keys.profile(update.user_id),
             keys.recs(update.user_id),
+            keys.preferences(update.user_id),
         )
-        held = (update.held or b"")[:HEADER_BYTES]
-        values += (held, update.history, update.profile, update.recommendation, update.told)
+        values += (
+            (update.held or b"")[:HEADER_BYTES],
+            update.history,
+            update.profile,
+            update.recommendation,
+            update.told,
+            update.preferences or b"",
+        )
     return names, values
 
 

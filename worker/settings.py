@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     topic_articles: Name = "articles"
     topic_clicks: Name = "clicks"
     topic_erasures: Name = "erasures"
+    topic_impressions: Name = "impressions"
+    topic_preferences: Name = "preferences"
     topic_profiles: Name = "profiles"
     topic_reader_labels: Name = "reader-labels"
     topic_recommendations: Name = "recommendations"
@@ -92,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             articles=self.topic_articles,
             clicks=self.topic_clicks,
             erasures=self.topic_erasures,
+            impressions=self.topic_impressions,
+            preferences=self.topic_preferences,
             profiles=self.topic_profiles,
             reader_labels=self.topic_reader_labels,
             recommendations=self.topic_recommendations,

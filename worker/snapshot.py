@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 from tqdm import tqdm
 
-from schemas.decode import check_id
+from schemas.decode import Withdrawal, check_id
 from schemas.directories import staged
 from schemas.errors import InvalidMessageError, ReadingSetError
 from schemas.reading_set import DatasetInfo, Reader, split_of
@@ -141,7 +141,7 @@ class _Snapshot:
 
     def _write_stream(self, erased: set[str]) -> tuple[int, int]:
         """Return how many articles and clicks were written."""
-        latest: Latest[int] = Latest()
+        latest: Latest[int | None] = Latest()
         num_lines = 0
         with TemporaryDirectory(dir=self._staging) as work:
             sorter = ClickSorter(Path(work), self._wanted.chunk_size)
@@ -156,11 +156,14 @@ class _Snapshot:
                             sorter.add(record)
                     elif record is None:
                         self._left_out["other events"] += 1
+                    elif isinstance(record, Withdrawal):
+                        latest.put(record.article_id, message, None)
                     else:
                         lines.write(_json.encode(record) + b"\n")
                         latest.put(record.article_id, message, num_lines)
                         num_lines += 1
             last = set(latest.values())
+            self._left_out["withdrawn articles"] = sum(line is None for line in latest.values())
             with every.open("rb") as lines:
                 kept = (line[:-1] for number, line in enumerate(lines) if number in last)
                 num_articles = self._write_lines("articles", kept)

@@ -6,10 +6,10 @@ from typing import Generic, TypeVar
 
 from confluent_kafka import Message
 
-from schemas.decode import decode_erasure, decode_reader_label
+from schemas.decode import Withdrawal, decode_erasure, decode_reader_label, decode_withdrawal
 from schemas.errors import InvalidMessageError
 from schemas.records import Article, Click, ReaderLabel
-from worker.intake import content_decoder_of
+from worker.intake import content_decoder_of, withdraws
 from worker.settings import Settings
 from worker.snapshot_reader import TopicReader
 
@@ -82,13 +82,16 @@ class Sources:
                 latest.put(label.user_id, message, label)
         return latest.values()
 
-    def stream(self) -> Iterator[tuple[Message, Article | Click | None]]:
+    def stream(self) -> Iterator[tuple[Message, Article | Click | Withdrawal | None]]:
         """Yield what the topics of articles and clicks, or the one for both, hold."""
         for topic in dict.fromkeys((self._topics.articles, self._topics.clicks)):
             decode = content_decoder_of(topic, self._topics)
             for message in self._read(topic):
                 try:
-                    yield message, decode(message.value(), self._now_ms)
+                    if message.value() is None and withdraws(topic, self._topics):
+                        yield message, decode_withdrawal(message.key())
+                    else:
+                        yield message, decode(message.value(), self._now_ms)
                 except InvalidMessageError as error:
                     self._count(message, error)
 

@@ -147,6 +147,8 @@ def installation(
             topic_articles=f"articles-{name}",
             topic_clicks=f"clicks-{name}",
             topic_erasures=f"erasures-{name}",
+            topic_impressions=f"impressions-{name}",
+            topic_preferences=f"preferences-{name}",
             topic_profiles=f"profiles-{name}",
             topic_reader_labels=f"reader-labels-{name}",
             topic_recommendations=f"recommendations-{name}",

@@ -58,6 +58,11 @@ def visit(site: Installation, user_id: str, time_ms: int = NOW_MS) -> Recommenda
     """Send a visit; return the page that answers it."""
     message = {"user_id": user_id, "timestamp": time_ms}
     site.produce(site.settings.topic_visits, (user_id.encode(), json.dumps(message).encode()))
+    return answer(site, time_ms)
+
+
+def answer(site: Installation, time_ms: int) -> Recommendation:
+    """Return the page that answers what was sent with a time of its own."""
 
     def answers(messages: list[bytes]) -> list[Recommendation]:
         pages = [msgspec.json.decode(raw, type=Recommendation) for raw in messages]

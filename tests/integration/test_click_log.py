@@ -64,7 +64,7 @@ async def test_a_batch_that_is_done_again_counts_once(client: Client) -> None:
     first = update("u1", None, "a", "b")
     await readers.write([first, update("u2", None, "a")])
     # The worker died before its commit: the same clicks come again, to the histories as they are.
-    (held,), _ = await readers.read(["u1"], [])
+    (held,) = (await readers.read(["u1"], [])).histories
     await readers.write([update("u1", held, "a", "b")])
     await log.follow()
     assert counts(statistics, "a", "b") == [2, 1]

@@ -128,6 +128,19 @@ def test_the_last_version_of_an_article_counts(
     assert titles == {"a": "new", "b": "b", "c": "c"}
 
 
+def test_a_withdrawn_article_is_left_out_and_its_clicks_are_not(
+    settings: Settings, publish: Publish, tmp_path: Path
+) -> None:
+    publish(settings.topic_articles, article("a", "a"), article("b", "b"), article("c", "c"))
+    publish(settings.topic_articles, ("a", None), ("b", None), article("b", "back"))
+    publish(settings.topic_clicks, click("u", "a", 1))
+    report = take_snapshot(settings, tmp_path / "set", Wanted())
+    titles = {each.article_id: each.title for each in ReadingSet(tmp_path / "set").articles()}
+    assert titles == {"b": "back", "c": "c"}
+    assert clicks_of(tmp_path / "set") == [("u", "a", 1)]
+    assert (report.left_out, report.bad) == ({"withdrawn articles": 1}, {})
+
+
 def test_an_erased_reader_is_left_out_whole(
     settings: Settings, publish: Publish, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from schemas.history import article_ref, merge, pack_entry
 from tests.integration.redis_servers import redis_cluster
 from worker.article_store import ArticleStore
 from worker.local.redis_server import start_redis
-from worker.reader_store import ReaderStore, ReaderUpdate
+from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate, ShownUpdate
 from worker.redis_client import Client, connect, is_transient
 from worker.settings import Settings
 
@@ -60,7 +60,7 @@ async def test_what_is_written_is_read(readers: ReaderStore, client: Client) -> 
     users = [f"u{i}" for i in range(300)]
     updates = [update(user, None, i) for i, user in enumerate(users, start=1)]
     assert (await readers.write(updates)).lost == []
-    histories, _ = await readers.read(users, [])
+    histories = (await readers.read(users, [])).histories
     assert histories == [each.history for each in updates]
     assert await client.get(keys.profile("u7")) == b"profile"
     assert await client.get(keys.recs("u7")) == b"recs"
@@ -72,7 +72,7 @@ async def test_the_slower_of_two_writers_is_told_and_changes_nothing(readers: Re
     first, slower, other = update("u", None, 1), update("u", None, 2), update("v", None, 3)
     await readers.write([first])
     assert (await readers.write([other, slower])).lost == [1]
-    histories, _ = await readers.read(["u", "v"], [])
+    histories = (await readers.read(["u", "v"], [])).histories
     assert histories == [first.history, other.history]
 
 
@@ -83,6 +83,52 @@ async def test_a_history_of_many_clicks_is_compared_whole(readers: ReaderStore) 
     forged = update("u", None, 1, 2, 3, 40, 5, 6, 7, 8)
     assert (await readers.write([update("u", forged.history, 9)])).lost == [0]
     assert (await readers.write([update("u", first.history, 9)])).lost == []
+
+
+async def test_a_page_that_heeds_old_preferences_is_not_stored(
+    readers: ReaderStore, client: Client
+) -> None:
+    first = update("u", None, 1)
+    await readers.write([first])
+    wish, later = b'{"blocked_tags":["ad"]}', b'{"blocked_tags":[]}'
+    heeded = PageUpdate("u", first.history, b"page", None, None, wish)
+    assert await readers.write_pages([heeded]) == []
+    assert (await readers.read(["u", "v"], [])).preferences == [wish, None]
+    # Whoever read before that is told: on a click, on a visit, with another wish.
+    click = update("u", first.history, 2)
+    assert (await readers.write([click, update("v", None, 1)])).lost == [0]
+    assert await readers.write_pages([PageUpdate("u", first.history, b"old")]) == [0]
+    assert await readers.write_pages([heeded._replace(preferences=later)]) == [0]
+    assert await client.get(keys.recs("u")) == b"page"
+    # What is heeded lives as long as what the reader clicked last.
+    await client.pexpire(keys.preferences("u"), 10_000)
+    assert (await readers.write([click._replace(preferences=wish)])).lost == []
+    assert 10_000 < await client.pttl(keys.preferences("u")) <= TTL_MS
+    lifted = PageUpdate("u", click.history, b"new", None, wish, later)
+    assert await readers.write_pages([lifted]) == []
+    assert await client.get(keys.preferences("u")) == later
+
+
+async def test_preferences_are_heeded_by_who_has_not_heard_of_any(
+    readers: ReaderStore, client: Client
+) -> None:
+    """Two keys a reader are not asked for before anybody has them: noted, or met in a race."""
+    other = ReaderStore(client, TTL_MS, "v1")
+    assert (await readers.read(["u"], [])).preferences == [None]
+    await other.write_pages([PageUpdate("u", None, b"page", None, None, b"wish")])
+    # Read before there was a note, written after.
+    assert (await readers.write([update("u", None, 1)])).lost == [0]
+    assert (await readers.read(["u"], [])).preferences == [b"wish"]
+    # The note has expired; preferences are kept alive by clicks.
+    await client.delete(keys.KEPT_BESIDE)
+    store = ReaderStore(client, TTL_MS, "v1")
+    assert (await store.read(["u"], [])).preferences == [None]
+    assert await store.write_pages([PageUpdate("u", None, b"new")]) == [0]
+    assert (await store.read(["u"], [])).preferences == [b"wish"]
+    await other.write_showings([ShownUpdate("v", None, b"showings", b"")])
+    held = await ReaderStore(client, TTL_MS, "v1").read(["u", "v"], [])
+    assert (held.showings, held.preferences) == ([None, b"showings"], [b"wish", None])
+    assert 0 < await client.pttl(keys.KEPT_BESIDE) <= TTL_MS
 
 
 async def test_readers_wait_for_an_unknown_article(readers: ReaderStore, client: Client) -> None:
@@ -112,6 +158,23 @@ async def test_another_worker_learns_what_changed(client: Client) -> None:
     assert (await store.changes(changes.position)).article_ids == []
     await store.put([b"{}"], articles[1:2])
     assert (await store.changes(changes.position)).article_ids == ["a1"]
+
+
+async def test_a_withdrawn_article_keeps_its_encoding_and_loses_its_text(client: Client) -> None:
+    store = ArticleStore(client, TTL_MS, "v1")
+    article = EncodedArticle("a{0}", "v1", b"\0" * 8, [], None)
+    await store.put([b'{"article_id":"a{0}"}'], [article])
+    position = (await store.changes(0)).position
+    await store.withdraw(["a{0}", "unknown"])
+    changes = await store.changes(position)
+    assert changes.article_ids == ["a{0}", "unknown"]
+    assert await store.withdrawn(["a{0}", "unknown", "other"]) == [True, True, False]
+    assert await store.encoded(["a{0}"]) == [article]
+    assert await store.texts(["a{0}"]) == [None]
+    assert 0 < await client.pttl(keys.withdrawn("a{0}")) <= TTL_MS
+    await store.put([b"{}"], [article])
+    assert await store.withdrawn(["a{0}"]) == [False]
+    assert (await store.changes(changes.position)).article_ids == ["a{0}"]
 
 
 async def test_an_emptied_redis_is_followed_from_the_start(client: Client) -> None:

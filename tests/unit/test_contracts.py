@@ -25,7 +25,8 @@ def test_two_readers_never_share_a_key(one: str, other: str) -> None:
 
 @given(ids)
 def test_a_readers_keys_share_a_hash_tag(user_id: str) -> None:
-    names = [keys.profile(user_id), keys.history(user_id), keys.recs(user_id)]
+    kinds = (keys.profile, keys.history, keys.recs, keys.showings, keys.preferences)
+    names = [kind(user_id) for kind in kinds]
     # Redis Cluster: from the first `{` to the first `}` after it.
     tags = {name[name.index("{") + 1 : name.index("}")] for name in names}
     assert len(tags) == 1 and tags != {""}

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
-from worker.counting import counted_positions
-from worker.recommend.click_log import pack_clicks, unpack_clicks
+from schemas.showings import IMPRESSION_BYTES, pack_showings
+from worker.counting import counted_impressions, counted_positions
+from worker.recommend.click_log import CountedImpression, pack_clicks, pack_impression, unpack
 
 Clicks = list[tuple[int, str]]
 clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
@@ -67,7 +68,7 @@ def test_what_is_packed_is_unpacked() -> None:
     gradient = np.array([0.25, -1.5])
     packed = pack_clicks(body, [0, 2], member, gradient, 3, 1)
     without = pack_clicks(body, [1], member, None, 0, 0)
-    first, second = unpack_clicks(packed + without)
+    first, second = unpack(packed + without)
     assert first.times_ms.tolist() == [3, 2, 1]
     assert first.refs.tolist() == [int.from_bytes(article_ref(name), "big") for name in "cba"]
     assert first.counted == [0, 2]
@@ -81,10 +82,67 @@ def test_what_is_packed_is_unpacked() -> None:
 def test_a_cut_off_entry_is_refused(cut: int) -> None:
     packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
     with pytest.raises(ValueError):
-        list(unpack_clicks(packed[:cut]))
+        list(unpack(packed[:cut]))
 
 
 def test_another_format_is_passed_over() -> None:
     packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
     other = packed[:4] + b"\x63" + packed[5:]
-    assert [len(each.refs) for each in unpack_clicks(other + packed)] == [1]
+    assert [len(each.refs) for each in unpack(other + packed)] == [1]
+
+
+Impressions = list[tuple[int, list[str]]]
+impressions_of_a_reader = st.lists(
+    st.tuples(st.integers(1, 9), st.lists(st.sampled_from("abcde"), min_size=1, unique=True)),
+    max_size=12,
+)
+
+
+def show(held: bytes | None, shown: Impressions, limit: int) -> tuple[bytes, Impressions]:
+    packed = [pack_showings(time, None, names) for time, names in shown]
+    fresh = {each[0][:IMPRESSION_BYTES]: what for each, what in zip(packed, shown, strict=True)}
+    merged = merge(held, [entry for each in packed for entry in each], limit)
+    return merged, counted_impressions(held, limit, fresh)
+
+
+@given(impressions_of_a_reader, st.integers(0, 12), st.integers(1, 64))
+def test_an_impression_never_counts_twice(shown: Impressions, cut: int, limit: int) -> None:
+    held: bytes | None = None
+    counted: Impressions = []
+    for part in (shown[:cut], shown[:cut], shown[cut:], shown):
+        held, more = show(held, part, limit)
+        counted += more
+    distinct = {(time, tuple(names)) for time, names in shown}
+    found = [(time, tuple(names)) for time, names in counted]
+    assert len(found) == len(set(found)) and set(found) <= distinct
+    # However many come at once, and where there is room for all of them, each counts.
+    assert {(time, tuple(names)) for time, names in show(None, shown, limit)[1]} == distinct
+    if limit >= sum(len(names) for _, names in distinct):
+        assert set(found) == distinct
+
+
+def test_an_impression_older_than_what_is_kept_does_not_count() -> None:
+    held, counted = show(None, [(5, ["a", "b"]), (6, ["a"])], 2)
+    assert len(counted) == 2  # the first was cut, not off
+    assert show(held, [(5, ["a", "b"]), (1, ["c"])], 2)[1] == []
+
+
+def test_what_was_shown_is_packed_and_unpacked() -> None:
+    refs = np.array([int.from_bytes(article_ref(name), "big") for name in "abc"])
+    clicked = np.array([False, True, False])
+    clicks = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
+    packed = pack_impression(refs, clicked, np.array([0.25, -1.5]))
+    without = pack_impression(refs[:1], clicked[:1], None)
+    first, second, third = unpack(packed + clicks + without)
+    assert isinstance(first, CountedImpression) and isinstance(third, CountedImpression)
+    assert not isinstance(second, CountedImpression)
+    assert first.refs.tolist() == refs.tolist()
+    assert first.clicked.tolist() == clicked.tolist()
+    assert first.gradient is not None and first.gradient.tolist() == [0.25, -1.5]
+    assert (third.refs.tolist(), third.gradient) == (refs[:1].tolist(), None)
+    for broken in (packed[:20], packed[:-1], b"\0\0\0\1\2"):
+        with pytest.raises(ValueError):
+            list(unpack(broken))
+    # As a worker of before passed over it: by the first byte.
+    unknown = packed[:4] + b"\3" + packed[5:]
+    assert len(list(unpack(unknown + packed))) == 1

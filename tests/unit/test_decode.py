@@ -13,6 +13,9 @@ from schemas.decode import (
     decode_article,
     decode_click,
     decode_erasure,
+    decode_impression,
+    decode_no_preferences,
+    decode_preferences,
     decode_reader_label,
 )
 from schemas.errors import InvalidMessageError
@@ -234,3 +237,72 @@ def test_a_bad_label_has_a_reason(key: bytes | None, raw: bytes | None, reason: 
 def test_a_label_without_a_value_is_withdrawn() -> None:
     assert decode_reader_label(b"u", None) == ReaderLabel(user_id="u")
     assert decode_reader_label(b"u", b'{"user_id":"u","age":30}').age == 30.0
+
+
+IMPRESSION = {"user_id": "u", "timestamp": NOW_MS, "candidates": ["a", "b"], "clicked": ["b"]}
+
+
+def test_an_impression_needs_no_id() -> None:
+    found = decode_impression(json.dumps({**IMPRESSION, "page": "front"}).encode(), NOW_MS)
+    assert (found.candidates, found.clicked, found.impression_id) == (["a", "b"], ["b"], None)
+    assert found.consent
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": ""}, "invalid"),
+        ({"timestamp": -1}, "timestamp"),
+        ({"timestamp": NOW_MS + 25 * 3_600_000}, "future"),
+        ({"candidates": None}, "invalid"),
+        ({"candidates": ["a", ""]}, "invalid"),
+        ({"candidates": ["ä" * 257]}, "invalid"),
+        ({"candidates": ["a"] * 1001}, "invalid"),
+        ({"clicked": "b"}, "invalid"),
+        ({"impression_id": "x" * 513}, "invalid"),
+    ],
+)
+def test_a_bad_impression_has_a_reason(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_impression(json.dumps({**IMPRESSION, **changes}).encode(), NOW_MS)
+    assert caught.value.reason == reason
+
+
+def test_preferences_say_what_is_blocked() -> None:
+    raw = b'{"user_id":"u","timestamp":5,"blocked_tags":["ad"],"more":1}'
+    found = decode_preferences(raw, NOW_MS)
+    assert (found.blocked_tags, found.blocked_articles) == (["ad"], [])
+    emptied = decode_no_preferences(b"u", 7)
+    assert (emptied.user_id, emptied.timestamp, emptied.blocked_tags) == ("u", 7, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": ""}, "invalid"),
+        ({"timestamp": NOW_MS + 25 * 3_600_000}, "future"),
+        ({"blocked_tags": "ad"}, "invalid"),
+        ({"blocked_tags": [""]}, "invalid"),
+        ({"blocked_tags": ["x" * 129]}, "invalid"),
+        ({"blocked_tags": [str(i) for i in range(65)]}, "invalid"),
+        ({"blocked_tags": ["\ud800"]}, "malformed"),
+        ({"blocked_articles": [str(i) for i in range(257)]}, "invalid"),
+        ({"blocked_articles": ["ä" * 257]}, "invalid"),
+    ],
+)
+def test_bad_preferences_have_a_reason(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_preferences(json.dumps({"user_id": "u", "timestamp": 5, **changes}).encode(), NOW_MS)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("key", "timestamp_ms", "reason"),
+    [(None, 5, "empty"), (b"\xff", 5, "malformed"), (b"u", -1, "timestamp")],
+)
+def test_nothing_is_lifted_without_a_key_and_a_time(
+    key: bytes | None, timestamp_ms: int, reason: str
+) -> None:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode_no_preferences(key, timestamp_ms)
+    assert caught.value.reason == reason

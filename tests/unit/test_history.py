@@ -80,3 +80,13 @@ def test_of_no_history_nothing_is_read() -> None:
     times, refs = history.read_entries(history.unpack(None))
     assert times.dtype == refs.dtype == np.int64
     assert len(times) == len(refs) == 0
+
+
+@given(few, st.integers(0, 2**48 - 1))
+def test_what_was_clicked_before_a_moment(entries: list[bytes], timestamp_ms: int) -> None:
+    held = history.merge(None, entries, 64)
+    times, _ = history.read_entries(history.unpack(held))
+    for moment in (timestamp_ms, *times.tolist()):
+        found = history.before(held, moment)
+        earlier, _ = history.read_entries(found[history.HEADER_BYTES :])
+        assert earlier.tolist() == [time for time in times.tolist() if time < moment]

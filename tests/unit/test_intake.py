@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
+from schemas.preferences import unpack_preferences
+from schemas.showings import pack_showings
 from schemas.topics import Topics
-from worker.intake import decoder_of, sort_records
+from worker.intake import PackedImpression, decoder_of, empty_decoder_of, sort_records
 
 NOW_MS = 1_800_000_000_000
 
@@ -17,6 +19,7 @@ class Record(NamedTuple):
     topic: str = "clicks"
     partition: int = 3
     offset: int = 0
+    timestamp: int = NOW_MS
 
 
 def click(user: str, article: str, timestamp: int, **more: object) -> Record:
@@ -56,6 +59,95 @@ def test_the_latest_of_an_articles_messages_counts() -> None:
     records = [Record(json.dumps(each).encode(), topic="articles") for each in raw]
     intake = sort_records(records, decoder_of("articles", Topics()), NOW_MS)
     assert intake.articles["a"].title == "new"
+
+
+def news(article_id: str) -> Record:
+    raw = json.dumps({"article_id": article_id, "title": "news"}).encode()
+    return Record(raw, article_id.encode(), "articles")
+
+
+def gone(key: bytes | None) -> Record:
+    return Record(None, key, "articles")
+
+
+def test_an_article_without_a_value_is_withdrawn_until_it_comes_again() -> None:
+    topics = Topics()
+    decode, decode_empty = decoder_of("articles", topics), empty_decoder_of("articles", topics)
+    records = [news("a"), news("b"), gone(b"a"), gone(b"c"), gone(b"b"), news("b")]
+    intake = sort_records(records, decode, NOW_MS, decode_empty)
+    assert (list(intake.articles), list(intake.withdrawn)) == (["b"], ["a", "c"])
+    assert intake.bad == []
+
+
+def test_nothing_is_withdrawn_without_a_usable_key() -> None:
+    topics = Topics()
+    decode, decode_empty = decoder_of("articles", topics), empty_decoder_of("articles", topics)
+    records = [gone(None), gone(b""), gone(b"\xff"), gone(b"x" * 513), Record(b"", b"a")]
+    intake = sort_records(records, decode, NOW_MS, decode_empty)
+    reasons = [bad.letter.reason for bad in intake.bad]
+    assert reasons == ["empty", "empty", "malformed", "invalid", "empty"]
+    assert not intake.withdrawn
+
+
+def test_on_a_topic_shared_with_clicks_nothing_is_withdrawn() -> None:
+    # There the key may be a reader's.
+    topics = Topics(articles="events", clicks="events")
+    assert empty_decoder_of("events", topics) is None
+    assert empty_decoder_of("clicks", Topics()) is None
+    intake = sort_records([gone(b"a")], decoder_of("events", topics), NOW_MS, None)
+    assert [bad.letter.reason for bad in intake.bad] == ["empty"]
+
+
+def shown(user: str, timestamp: int, candidates: list[str], **more: object) -> Record:
+    fields = {"user_id": user, "timestamp": timestamp, "candidates": candidates, "clicked": []}
+    return Record(json.dumps({**fields, **more}).encode(), topic="impressions")
+
+
+def test_impressions_are_grouped_by_reader_and_each_comes_once() -> None:
+    first = shown("u", 5, ["a", "b", "a"], clicked=["b", "elsewhere"])
+    records = [
+        first,
+        first,
+        shown("u", 5, ["c"]),
+        shown("v", 7, ["a"], impression_id="i"),
+        shown("v", 7, ["a", "b"], impression_id="i", clicked=["a"]),  # the first one counts
+    ]
+    intake = sort_records(records, decoder_of("impressions", Topics()), NOW_MS)
+    packed = pack_showings(5, None, ["a", "b"])
+    assert list(intake.impressions["u"].values()) == [
+        PackedImpression(5, packed, [False, True]),
+        PackedImpression(5, pack_showings(5, None, ["c"]), [False]),
+    ]
+    assert [each.clicked for each in intake.impressions["v"].values()] == [[False]]
+    assert (intake.newest_ms, intake.bad, intake.clicks) == (7, [], {})
+
+
+def test_impressions_without_consent_or_articles_are_skipped() -> None:
+    records = [shown("u", 5, ["a"], consent=False), shown("u", 6, [])]
+    intake = sort_records(records, decoder_of("impressions", Topics()), NOW_MS)
+    assert (intake.impressions, intake.num_skipped, intake.newest_ms) == ({}, 2, 0)
+
+
+def wish(user: str, timestamp: int, *tags: str) -> Record:
+    fields = {"user_id": user, "timestamp": timestamp, "blocked_tags": tags}
+    return Record(json.dumps(fields).encode(), user.encode(), "preferences")
+
+
+def test_the_newest_preferences_of_a_reader_count() -> None:
+    topics = Topics()
+    decode, decode_empty = (
+        decoder_of("preferences", topics),
+        empty_decoder_of("preferences", topics),
+    )
+    lifted = Record(None, b"w", "preferences", timestamp=8)
+    ahead = Record(None, b"x", "preferences", timestamp=NOW_MS + 10**9)
+    records = [wish("u", 7, "b", "a"), wish("u", 5), wish("v", 3, "c"), wish("w", 6, "d"), lifted]
+    intake = sort_records([*records, ahead], decode, NOW_MS, decode_empty)
+    found = {user: unpack_preferences(packed) for user, packed in intake.preferences.items()}
+    told = {user: each and (each.timestamp, each.blocked_tags) for user, each in found.items()}
+    assert told == {"u": (7, ["a", "b"]), "v": (3, ["c"]), "w": (8, []), "x": (NOW_MS, [])}
+    # Read again from the beginning, old wishes must not turn back what the news are seen from.
+    assert (intake.newest_ms, intake.bad) == (0, [])
 
 
 def test_clicks_without_consent_are_skipped() -> None:

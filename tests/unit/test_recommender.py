@@ -145,6 +145,21 @@ def test_filters_of_articles(filters: Filters, left: set[str]) -> None:
     assert set(shown(found, news)) == left
 
 
+def test_a_withdrawn_article_is_shown_to_nobody_until_it_is_brought_back() -> None:
+    news = catalogue(*(article(f"a{i}", ["x"], age_h=5) for i in range(4)))
+    made = recommender(news)
+    reader = see(news, history(("a3", 1)))
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a1", "a2"}
+    news.withdraw([article_ref("a1"), article_ref("a3"), article_ref("nowhere")])
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a2"}
+    assert set(shown(made.rank(*see(news, NOBODY), NOW_MS, 10), news)) == {"a0", "a2"}
+    # Learned again from another worker's encoding, it stays withdrawn.
+    news.put(article("a1", ["y"], age_h=1))
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a2"}
+    news.bring_back([article_ref("a1")])
+    assert set(shown(made.rank(*reader, NOW_MS, 10), news)) == {"a0", "a1", "a2"}
+
+
 def test_a_reader_without_history_gets_what_is_hot() -> None:
     news = catalogue(*(article(f"a{i}", ["x"], age_h=5) for i in range(30)))
     made = recommender(news)
@@ -295,6 +310,22 @@ def test_articles_without_text_vectors_rank_by_the_rest() -> None:
         news.put(EncodedArticle(f"a{i}", "v", b"", [], NOW_MS - i * HOUR_MS, None))
     found = recommender(news).rank(*see(news, NOBODY), NOW_MS + 1, 10)
     assert shown(found, news)[0] == "a0"
+
+
+def test_the_lesson_of_an_impression_does_not_depend_on_the_batch() -> None:
+    news = many(60)
+    made = recommender(news)
+    click(made, "a3", NOW_MS - HOUR_MS, num=3)
+    histories = [history(("a59", 1)), NOBODY, history(*((f"a{i}", 1.0 + i) for i in range(9)))]
+    rows = np.array([3, 20, 30, 41])
+    shown = [(rows, rows == clicked) for clicked in (20, 3, 41)] + [(rows, rows < 0)]
+    histories.append(histories[0])
+    together = made.impression_lessons(*see(news, *histories), NOW_MS, shown)
+    assert together[3] is None  # nothing was clicked
+    for each, seen_with, gradient in zip(histories[:3], shown, together, strict=False):
+        (alone,) = made.impression_lessons(*see(news, each), NOW_MS, [seen_with])
+        assert alone is not None and gradient is not None and alone.any()
+        assert np.array_equal(alone, gradient)
 
 
 def test_impressions_teach_what_is_clicked_when_shown() -> None:

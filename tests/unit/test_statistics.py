@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
-from worker.recommend.click_log import pack_clicks, unpack_clicks
+from worker.recommend.click_log import pack_clicks, pack_impression, unpack
 from worker.recommend.features import NUM_FEATURES
 from worker.recommend.item_model import PENALTY, fit_item_model
 from worker.recommend.learn import count_click
@@ -38,6 +38,17 @@ def stream(num: int, seed: int = 0) -> list[bytes]:
     ]
 
 
+def showing(at: int) -> bytes:
+    """Pack an impression of three articles, one of them clicked."""
+    refs = np.array([number(f"a{(at + step) % 30}") for step in range(3)], dtype=np.int64)
+    step = np.linspace(1, at + 2, NUM_FEATURES)
+    return pack_impression(refs, np.arange(3) == at % 3, step if at % 4 else None)
+
+
+def with_impressions(log: list[bytes]) -> list[bytes]:
+    return [part for at, each in enumerate(log) for part in (each, showing(at))]
+
+
 def equal(one: Statistics, other: Statistics) -> bool:
     """Compare by reference: numbers may differ, counts may not."""
     names = [number(f"a{i}") for i in range(30)]
@@ -65,7 +76,7 @@ def apply(statistics: Statistics, log: list[bytes]) -> Statistics:
 
 
 def test_workers_that_know_articles_in_another_order_agree() -> None:
-    log = stream(200)
+    log = with_impressions(stream(200))
     one, other = Statistics(64), Statistics(64)
     other.number(np.array([number(f"a{i}") for i in reversed(range(30))], dtype=np.int64))
     assert equal(apply(one, log), apply(other, log))
@@ -74,11 +85,27 @@ def test_workers_that_know_articles_in_another_order_agree() -> None:
 
 
 def test_a_checkpoint_and_the_rest_of_the_log_make_the_same() -> None:
-    log = stream(300)
+    log = with_impressions(stream(300))
     whole = apply(Statistics(64), log)
     resumed = Statistics(64)
     resumed.load(apply(Statistics(64), log[:170]).dump())
     assert equal(whole, apply(resumed, log[170:]))
+
+
+def test_impressions_on_the_log_are_counted_and_teach_their_own_weights_only() -> None:
+    clicks = stream(40)
+    without, statistics = apply(Statistics(64), clicks), Statistics(64)
+    apply(statistics, with_impressions(clicks))
+    items = statistics.number(np.array([number(f"a{i}") for i in range(30)], dtype=np.int64))
+    assert statistics.items.shown[items].sum(axis=0).tolist() == [120.0, 40.0]
+    assert np.array_equal(statistics.blend.weights[:-1], without.blend.weights[:-1])
+    assert not np.array_equal(statistics.blend.weights[-1], without.blend.weights[-1])
+    assert statistics.num_counted == without.num_counted == 40
+    wrong = pack_impression(items[:1], np.array([True]), np.ones(NUM_FEATURES) * np.nan)
+    before = statistics.items.shown.copy()
+    with pytest.raises(ValueError, match="does not fit"):
+        apply(statistics, [wrong])
+    assert np.array_equal(statistics.items.shown, before)
 
 
 @pytest.mark.parametrize("broken", [b"", b"rubbish", b"PK\3\4" + bytes(40)])
@@ -187,7 +214,7 @@ def test_the_item_model_is_the_closed_form() -> None:
 
 def test_a_gradient_of_other_features_is_refused_before_anything_counts() -> None:
     statistics = Statistics(8)
-    (clicks,) = unpack_clicks(entry(1000, "a1"))
+    (clicks,) = unpack(entry(1000, "a1"))
     for wrong in (
         clicks._replace(gradient=np.ones(3, dtype=np.float32)),
         clicks._replace(gradient=np.full(NUM_FEATURES, np.nan, dtype=np.float32)),

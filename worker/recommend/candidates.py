@@ -36,6 +36,8 @@ class Readers(NamedTuple):
         affinity: (B, G + 1) float32, what readers like this one like; the last column is 0.
         languages: (B, L + 1) bool, what the reader reads; the last: language not known.
         tastes: (B, D) float32 of length 1 or 0, the mean of the vectors of the latest clicks.
+        barred_starts: (B + 1,) int64; reader b is not offered `barred` from one to the next.
+        barred: (R,) int64, articles.
     """
 
     starts: NDArray[np.int64]
@@ -45,6 +47,21 @@ class Readers(NamedTuple):
     affinity: NDArray[np.float32]
     languages: NDArray[np.bool_]
     tastes: NDArray[np.float32]
+    barred_starts: NDArray[np.int64]
+    barred: NDArray[np.int64]
+
+
+def only(readers: Readers, reader: int) -> Readers:
+    """Return one of the readers alone, as the first."""
+    row = slice(reader, reader + 1)
+    return readers._replace(
+        starts=readers.starts[reader : reader + 2],
+        interests=readers.interests[row],
+        affinity=readers.affinity[row],
+        languages=readers.languages[row],
+        tastes=readers.tastes[row],
+        barred_starts=readers.barred_starts[reader : reader + 2],
+    )
 
 
 class Articles(NamedTuple):
@@ -128,6 +145,8 @@ def find_candidates(
     start, end = readers.starts[reader], readers.starts[reader + 1]
     for click in range(start, end):
         stamps[readers.items[click]] = stamp
+    for at in range(readers.barred_starts[reader], readers.barred_starts[reader + 1]):
+        stamps[readers.barred[at]] = stamp
     order = moment.order[kind.length * NUM_GAPS + kind.gap]
     count = 0
     for at in range(len(order)):

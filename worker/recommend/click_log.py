@@ -1,10 +1,10 @@
-"""An entry of the click log: what one reader did, as every worker counts it.
+"""An entry of the click log: what one reader did or was shown, as every worker counts it.
 
-The log carries no reader id. Layout, big-endian, after a length of 4 bytes:
+The log carries no reader id. Layout of clicks, big-endian, after a length of 4 bytes:
 
 | bytes | content |
 |---|---|
-| 0 | format version, 2 |
+| 0 | format, 3 |
 | 1, 2 | the reader's kind (history length, time since the last click) |
 | 3 | S, number of segments |
 | 4-5 | which rows of the gradient follow, a bit each (0: nothing to learn) |
@@ -15,22 +15,37 @@ The log carries no reader id. Layout, big-endian, after a length of 4 bytes:
 positions; E × 16 entries |
 
 The entries are those of a history, newest first: each counted click and what came before it.
+
+Layout of an impression, after a length of 4 bytes:
+
+| bytes | content |
+|---|---|
+| 0 | format, 2 |
+| 1-2, 3-4 | features F (0: nothing to learn), articles shown C |
+| 5-8 | checksum of the names of the features |
+| then | F float32 gradient; C bytes, 1 where clicked; C × 6 bytes article references |
+
+What is of another format is passed over: a worker may be older than what wrote the entry.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.history import ENTRY_BYTES, read_entries
+from schemas.history import ENTRY_BYTES, REF_BYTES, read_entries
 from worker.recommend.features import FEATURES, NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
 
-FORMAT_VERSION = 2
+CLICKS, IMPRESSION = 3, 2
+"""Formats."""
+
 _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BBBBHHHIH")
+_SHOWN_HEAD = struct.Struct(">BHHI")
 _NUM_ROWS = NUM_AGES + NUM_QUIETS
 _SPREAD_BYTES = 4 * 2 * NUM_READER
 _LEAST_STEP = 1e-3
@@ -72,6 +87,20 @@ class CountedClicks(NamedTuple):
     gap: int
 
 
+class CountedImpression(NamedTuple):
+    """What one reader was shown at one moment.
+
+    Attributes:
+        refs: (C,) int64 article references.
+        clicked: (C,) bool.
+        gradient: (F,) float32 of the weights of impressions, or None.
+    """
+
+    refs: NDArray[np.int64]
+    clicked: NDArray[np.bool_]
+    gradient: NDArray[np.float32] | None
+
+
 def pack_clicks(
     entries: bytes,
     counted: Sequence[int],
@@ -89,7 +118,7 @@ def pack_clicks(
     shares: bytes = np.rint(np.clip(membership, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
     positions: bytes = np.asarray(counted, dtype=">u2").tobytes()
     head: bytes = _HEAD.pack(
-        FORMAT_VERSION,
+        CLICKS,
         length,
         gap,
         len(shares),
@@ -103,8 +132,23 @@ def pack_clicks(
     return _LENGTH.pack(len(body)) + body
 
 
-def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
-    """Yield what each reader of a log entry did; of another format version, nothing.
+def pack_impression(
+    refs: NDArray[np.int64], clicked: NDArray[np.bool_], gradient: NDArray[np.float64] | None
+) -> bytes:
+    """Pack what one reader was shown, (C,) references, and which of it was clicked, (C,)."""
+    learned: bytes = b"" if gradient is None else gradient.astype(">f4").tobytes()
+    wide = refs.astype(">i8").view(np.uint8).reshape(-1, 8)
+    body = (
+        _SHOWN_HEAD.pack(IMPRESSION, len(learned) // 4, len(refs), _FINGERPRINT)
+        + learned
+        + clicked.astype(np.uint8).tobytes()
+        + wide[:, -REF_BYTES:].tobytes()
+    )
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack(entry: bytes) -> Iterator[CountedClicks | CountedImpression]:
+    """Yield what each reader of a log entry did or was shown; of an unknown format, nothing.
 
     Raises:
         ValueError: when the entry is cut off or its sizes do not fit.
@@ -116,28 +160,63 @@ def unpack_clicks(entry: bytes) -> Iterator[CountedClicks]:
         (size,) = _LENGTH.unpack_from(entry, at)
         body = entry[at + _LENGTH.size : at + _LENGTH.size + size]
         at += _LENGTH.size + size
-        if len(body) != size or size < _HEAD.size:
+        if len(body) != size or not size:
             raise ValueError("a click log entry is cut off")
-        head = _HEAD.unpack_from(body)
-        version, length, gap, segments, bits, counted, entries, fingerprint, learned = head
-        if version != FORMAT_VERSION:
-            continue
-        bounds = np.cumsum([_HEAD.size, learned, segments, 2 * counted, 16 * entries])
-        if bounds[-1] != size:
-            raise ValueError("the sizes in a click log entry do not fit")
-        times_ms, refs = read_entries(body[bounds[3] :])
-        positions = np.frombuffer(body[bounds[2] : bounds[3]], dtype=">u2").tolist()
-        if any(position >= entries for position in positions):
-            raise ValueError("a click log entry counts what it does not hold")
-        yield CountedClicks(
-            refs,
-            times_ms,
-            positions,
-            np.frombuffer(body[bounds[1] : bounds[2]], dtype=np.uint8).astype(np.float32) / 255.0,
-            _learned(body[bounds[0] : bounds[1]], bits) if fingerprint == _FINGERPRINT else None,
-            length,
-            gap,
-        )
+        if body[0] == CLICKS:
+            yield _clicks(body)
+        elif body[0] == IMPRESSION:
+            yield _impression(body)
+
+
+def _clicks(body: bytes) -> CountedClicks:
+    if len(body) < _HEAD.size:
+        raise ValueError("a click log entry is cut off")
+    head = _HEAD.unpack_from(body)
+    _, length, gap, segments, bits, counted, entries, fingerprint, learned = head
+    bounds = _bounds(body, _HEAD.size, learned, segments, 2 * counted, 16 * entries)
+    times_ms, refs = read_entries(body[bounds[3] :])
+    positions = np.frombuffer(body[bounds[2] : bounds[3]], dtype=">u2").tolist()
+    if any(position >= entries for position in positions):
+        raise ValueError("a click log entry counts what it does not hold")
+    return CountedClicks(
+        refs,
+        times_ms,
+        positions,
+        np.frombuffer(body[bounds[1] : bounds[2]], dtype=np.uint8).astype(np.float32) / 255.0,
+        _learned(body[bounds[0] : bounds[1]], bits) if fingerprint == _FINGERPRINT else None,
+        length,
+        gap,
+    )
+
+
+def _impression(body: bytes) -> CountedImpression:
+    if len(body) < _SHOWN_HEAD.size:
+        raise ValueError("a click log entry is cut off")
+    _, features, shown, fingerprint = _SHOWN_HEAD.unpack_from(body)
+    bounds = _bounds(body, _SHOWN_HEAD.size, 4 * features, shown, REF_BYTES * shown)
+    wide = np.zeros((shown, 8), dtype=np.uint8)
+    wide[:, -REF_BYTES:] = np.frombuffer(body[bounds[2] :], dtype=np.uint8).reshape(
+        shown, REF_BYTES
+    )
+    return CountedImpression(
+        wide.view(">i8")[:, 0].astype(np.int64),
+        np.frombuffer(body[bounds[1] : bounds[2]], dtype=np.uint8) == 1,
+        _gradient(body[bounds[0] : bounds[1]], fingerprint),
+    )
+
+
+def _bounds(body: bytes, *sizes: int) -> list[int]:
+    """Return where the head and each part of an entry end."""
+    bounds = list(accumulate(sizes))
+    if bounds[-1] != len(body):
+        raise ValueError("the sizes in a click log entry do not fit")
+    return bounds
+
+
+def _gradient(raw: bytes, fingerprint: int) -> NDArray[np.float32] | None:
+    if not raw or fingerprint != _FINGERPRINT:
+        return None
+    return np.frombuffer(raw, dtype=">f4").astype(np.float32)
 
 
 def _learned(packed: bytes, bits: int) -> Learned | None:

@@ -37,9 +37,10 @@ def explore(
     order = moment.newest[np.argsort(-((clicked + 1.0) / (shown + 2.0) + optimism), kind="stable")]
     for reader in drawn:
         own = readers.items[readers.starts[reader] : readers.starts[reader + 1]]
+        barred = readers.barred[readers.barred_starts[reader] : readers.barred_starts[reader + 1]]
         for item in order:
             reads = readers.languages[reader, articles.languages[item]]
-            if reads and item not in page[reader] and item not in own:
+            if reads and item not in page[reader] and item not in own and item not in barred:
                 last = page.shape[1] - 1
                 page[reader, last] = item
                 scores[reader, last] = 0.0

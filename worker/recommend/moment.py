@@ -195,7 +195,7 @@ def _log_count(count: float, halvings: float) -> float:
 
 
 @compiled
-def _rung(time_ms: int) -> int:
+def _rung(time_ms: float) -> int:
     """Return how many of the bounds of ages a time has passed."""
     rung = 0
     while rung < len(_AGES) and time_ms > _AGES[rung]:

@@ -9,6 +9,8 @@ max_age_days = 30         # articles published longer ago are not shown
 blocked_tags = ["advertorial"]
 blocked_articles = []     # hidden or withdrawn
 other_languages = false   # whether to show languages the reader does not read
+max_shown = 5             # showings in vain after which an article is not offered; 0: no limit
+shown_days = 7            # only those of so many days count
 
 [blend]
 learning_rate = 0.03
@@ -53,6 +55,8 @@ class Filters(_Strict, frozen=True):
     blocked_tags: frozenset[str] = frozenset()
     blocked_articles: frozenset[str] = frozenset()
     other_languages: bool = False
+    max_shown: Limit = 5
+    shown_days: Annotated[float, msgspec.Meta(gt=0.0, le=3650.0)] = 7.0
 
 
 class Blend(_Strict, frozen=True):

@@ -7,6 +7,7 @@ scores      ┘
 select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from worker.catalogue import UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading, languages_read
-from worker.recommend.candidates import Articles, Kind, Readers
+from worker.recommend.barred import Limits, barred_rows
+from worker.recommend.candidates import Articles, Kind, Readers, only
 from worker.recommend.exploration import explore
 from worker.recommend.features import (
     NUM_AGES,
@@ -122,13 +124,17 @@ class Recommender:
         now_ms: int,
         k: int,
         seeds: NDArray[np.int64] | None = None,
+        limits: Limits | None = None,
     ) -> Ranked:
         """Return the pages of B readers.
 
         now_ms: the moment the news are seen from. seeds: (B,) int64, what exploration draws
-        from; None for no exploration.
+        from; None for no exploration. limits: what is kept of the readers beside their clicks.
         """
         moment, readers = self._hydrate(reading, tastes, now_ms)
+        if limits is not None:
+            starts, rows = barred_rows(limits, self.catalogue, self.options.filters, now_ms)
+            readers = readers._replace(barred_starts=starts, barred=self._item_of_row[rows])
         shape = (len(tastes.interests), CONSIDERED * k)
         best = np.full(shape, -1, dtype=np.int64)
         scores = np.zeros(shape, dtype=np.float32)
@@ -163,7 +169,8 @@ class Recommender:
         at = np.arange(shape[0])[:, None]
         missing = chosen < 0
         page = np.where(missing, -1, best[at, chosen])
-        page_scores, page_features, used = (each[at, chosen] for each in (scores, features, used))
+        page_scores, page_features = scores[at, chosen], features[at, chosen]
+        page_weights = used[at, chosen]
         page_scores[missing] = 0.0
         page_features[missing] = 0.0
         explored = np.zeros(page.shape, dtype=np.bool_)
@@ -183,7 +190,7 @@ class Recommender:
         strongest_links(items, co, readers, page, links)
         row_of = np.append(self._row_of, -1)  # -1 stands for nothing there, too
         rows, linked = row_of[page], row_of[links]
-        return Ranked(rows, page_scores, page_features, used, linked, explored)
+        return Ranked(rows, page_scores, page_features, page_weights, linked, explored)
 
     def score(
         self,
@@ -264,22 +271,42 @@ class Recommender:
 
         Each click is a choice among itself and what was not clicked.
         """
-        if clicked.any() and not clicked.all():
-            moment, readers = self._hydrate(reading, tastes, now_ms)
-            gradient = learn_shown(
-                moment,
-                self.statistics.items,
-                self.statistics.co,
-                self._articles,
-                readers,
-                self.statistics.scale,
-                self._weights()[-1],
-                self._item_of_row[rows],
-                clicked,
-            )
-            gradient[self._off] = 0.0
+        (gradient,) = self.impression_lessons(reading, tastes, now_ms, [(rows, clicked)])
+        if gradient is not None:
             self.statistics.learn_shown(gradient)
         self.statistics.count_impression(self._item_of_row[rows], clicked)
+
+    def impression_lessons(
+        self,
+        reading: Reading,
+        tastes: Tastes,
+        now_ms: int,
+        shown: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]],
+    ) -> list[NDArray[np.float64] | None]:
+        """Return the gradient, (F,), of what each of B readers was shown, by impression weights.
+
+        shown: by reader, catalogue rows (C,) and which were clicked (C,). None where all or none.
+        """
+        moment, readers = self._hydrate(reading, tastes, now_ms)
+        weight = self._weights()[-1]
+        gradients: list[NDArray[np.float64] | None] = []
+        for reader, (rows, clicked) in enumerate(shown):
+            gradient = None
+            if clicked.any() and not clicked.all():
+                gradient = learn_shown(
+                    moment,
+                    self.statistics.items,
+                    self.statistics.co,
+                    self._articles,
+                    only(readers, reader),
+                    self.statistics.scale,
+                    weight,
+                    self._item_of_row[rows],
+                    clicked,
+                )
+                gradient[self._off] = 0.0
+            gradients.append(gradient)
+        return gradients
 
     def _weights(self) -> NDArray[np.float64]:
         weights = self.statistics.blend.weights
@@ -335,6 +362,8 @@ class Recommender:
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
             self._tastes(starts, items),
+            np.zeros(num_readers + 1, dtype=np.int64),
+            np.empty(0, dtype=np.int64),
         )
         return moment, readers
 

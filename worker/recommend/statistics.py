@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.click_log import CountedClicks, unpack_clicks
+from worker.recommend.click_log import CountedClicks, unpack
 from worker.recommend.features import (
     AGE_ROWS,
     FEATURES,
@@ -20,6 +20,7 @@ from worker.recommend.features import (
     LENGTH_ROWS,
     LENGTHS,
     NUM_AGES,
+    NUM_FEATURES,
     NUM_WEIGHT_ROWS,
 )
 from worker.recommend.item_model import ItemModel, fit_item_model
@@ -156,8 +157,14 @@ class Statistics:
 
         tags_of: the tags of an article, by reference; none of an unknown one.
         """
-        for clicks in unpack_clicks(entry):
-            self.count(clicks, tags_of)
+        for told in unpack(entry):
+            if isinstance(told, CountedClicks):
+                self.count(told, tags_of)
+            else:
+                if told.gradient is not None:
+                    _check_gradient(told.gradient)
+                    self.learn_shown(told.gradient)
+                self.count_impression(self.number(told.refs), told.clicked)
 
     def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
         """Count what one reader did, and learn from it."""
@@ -328,3 +335,8 @@ class Statistics:
         if num_counted >= FIRST_FIT:
             self.fit()
             self._next_fit = next_fit
+
+
+def _check_gradient(gradient: NDArray[np.float32]) -> None:
+    if len(gradient) != NUM_FEATURES or not np.isfinite(gradient).all():
+        raise ValueError("a gradient does not fit the blend")

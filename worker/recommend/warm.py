@@ -1,6 +1,6 @@
 """Compile what ranks, before the first click needs it: `python -m worker.recommend.warm`.
 
-Compiling takes a quarter of a minute, once after an installation; a worker that did it at its first
+Compiling takes half a minute, once after an installation; a worker that did it at its first
 click would miss its heartbeats.
 """
 
@@ -11,6 +11,7 @@ from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
 from worker.catalogue import Catalogue
 from worker.front_pages import pack_counted
 from worker.reading import read, tag_interests
+from worker.recommend.click_log import pack_impression
 from worker.recommend.options import Options
 from worker.recommend.recommender import Recommender, Tastes
 from worker.recommend.statistics import Statistics
@@ -34,6 +35,10 @@ def warm_up() -> None:
     statistics.apply(
         pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), catalogue.tags_of
     )
+    shown = (np.array([1, 2]), np.array([True, False]))
+    _, gradient = recommender.impression_lessons(reading, tastes, 10, [shown, shown])
+    refs = catalogue.refs()[shown[0]]
+    statistics.apply(pack_impression(refs, shown[1], gradient), catalogue.tags_of)
     statistics.fit()
 
 

@@ -1,0 +1,69 @@
+"""Impressions: what readers were shown, counted and learned from, each once and in every worker.
+
+Like clicks: the script that stores what a reader was shown puts on the click log what is new in it,
+so that an impression that is replayed, or whose batch is done again, does not count twice.
+"""
+
+from collections.abc import Mapping
+
+from schemas.history import before, is_history, merge
+from schemas.showings import MAX_SHOWINGS
+from worker.click_log import ClickLog
+from worker.counting import counted_impressions
+from worker.front_pages import FrontPages
+from worker.intake import PackedImpression
+from worker.reader_store import Held, ReaderStore, ShownUpdate
+
+
+class Impressions:
+    """Count impressions, learn from them, and keep what each reader was shown lately."""
+
+    def __init__(self, front_pages: FrontPages, readers: ReaderStore, click_log: ClickLog) -> None:
+        self._front_pages = front_pages
+        self._readers = readers
+        self._click_log = click_log
+
+    async def take(
+        self, impressions: Mapping[str, Mapping[bytes, PackedImpression]], news_ms: int
+    ) -> None:
+        """Store what readers were shown, by reader and impression.
+
+        news_ms: the moment that articles are seen from, epoch milliseconds.
+        """
+        pending = dict(impressions)
+        while pending:
+            await self._click_log.follow()
+            held = await self._readers.read(list(pending), [])
+            updates = self._merge(pending, held, news_ms)
+            lost = set(await self._readers.write_showings(updates))
+            if self._readers.is_cluster:
+                stored = (each for index, each in enumerate(updates) if index not in lost)
+                await self._click_log.append(update.told for update in stored)
+            # Once more for those whom another worker changed meanwhile.
+            again = [updates[index].user_id for index in sorted(lost)]
+            pending = {user_id: pending[user_id] for user_id in again}
+
+    def _merge(
+        self, pending: Mapping[str, Mapping[bytes, PackedImpression]], held: Held, news_ms: int
+    ) -> list[ShownUpdate]:
+        """Return what is to be stored of the readers of whom something counts."""
+        merged: list[tuple[str, bytes | None, bytes, int]] = []
+        histories: list[bytes] = []
+        counted: list[PackedImpression] = []
+        for (user_id, fresh), history, shown in zip(
+            pending.items(), held.histories, held.showings, strict=True
+        ):
+            known = shown if is_history(shown) else None
+            entries = [entry for each in fresh.values() for entry in each.showings]
+            showings = merge(known, entries, MAX_SHOWINGS)
+            new = counted_impressions(known, MAX_SHOWINGS, fresh)
+            if new:
+                merged.append((user_id, shown, showings, len(new)))
+                counted += new
+                clicks = history if is_history(history) else None
+                histories += [before(clicks, each.time_ms) for each in new]
+        told = iter(self._front_pages.count_impressions(histories, counted, news_ms))
+        return [
+            ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)))
+            for user_id, shown, showings, num in merged
+        ]
