@@ -9,7 +9,8 @@ class EncodedArticle(msgspec.Struct, frozen=True, array_like=True):
     """An article as the catalogue holds it; shared by all workers.
 
     `row` is the encoder's output for the article as little-endian bytes: float32 (D,) of a
-    two-stage bundle, int32 token ids (T,) of the one-graph reference bundle.
+    two-stage bundle, int32 token ids (T,) of the one-graph reference bundle. `terms` is what
+    `worker.terms.article_terms` made of tags and text; empty in records of older workers.
     """
 
     article_id: str
@@ -18,6 +19,7 @@ class EncodedArticle(msgspec.Struct, frozen=True, array_like=True):
     tags: list[str]
     published_ms: int | None
     language: str | None = None
+    terms: bytes = b""
 
     def array(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """Return the row as an array.

@@ -13,6 +13,7 @@ from schemas.tokenizer import article_text
 from worker.article_store import ArticleStore
 from worker.catalogue import Catalogue
 from worker.model import Model
+from worker.terms import article_terms
 
 KEPT_CHARACTERS = 4000
 """Of a body: more than the encoder reads, enough to encode it again with another model."""
@@ -127,6 +128,7 @@ class Articles:
                     None if article.published_at is None else to_ms(article.published_at)
                 ),
                 language=article.language,
+                terms=article_terms(article.title, article.body, article.tags),
             )
             for article, row in zip(articles, rows, strict=True)
         ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
 from schemas.history import REF_BYTES, article_ref
+from worker.terms import MAX_TERMS, NO_TERM, unpack_terms
 
 MAX_TAGS = 16
 """Tags kept per article for ranking; the message keeps them all."""
@@ -23,6 +24,7 @@ MAX_TAGGED = 10_000
 
 NO_TAG = -1
 NO_LANGUAGE = -1
+NO_TERMS = unpack_terms(b"")
 
 
 class Catalogue:
@@ -33,6 +35,7 @@ class Catalogue:
         tags: (capacity, MAX_TAGS) int32 tag numbers, `NO_TAG` beyond the last.
         published_ms: (capacity,) int64, `UNPUBLISHED_MS` where unknown.
         languages: (capacity,) int16 language numbers, `NO_LANGUAGE` where unknown.
+        terms: (capacity, MAX_TERMS) int32; see `worker.terms`.
         tag_names: tag name by number.
     """
 
@@ -41,6 +44,7 @@ class Catalogue:
         self.tags = np.full((1024, MAX_TAGS), NO_TAG, dtype=np.int32)
         self.published_ms = np.full(1024, UNPUBLISHED_MS, dtype=np.int64)
         self.languages = np.full(1024, NO_LANGUAGE, dtype=np.int16)
+        self.terms = np.full((1024, MAX_TERMS), NO_TERM, dtype=np.int32)
         self.articles: list[EncodedArticle] = []
         self.tag_names: list[str] = []
         self.num_languages = 0
@@ -82,6 +86,7 @@ class Catalogue:
             article.tags,
             article.published_ms,
             article.language,
+            article.terms,
         )
         if row is None:
             row = len(self.articles)
@@ -105,6 +110,7 @@ class Catalogue:
             UNPUBLISHED_MS if article.published_ms is None else article.published_ms
         )
         self.languages[row] = self._language_number(article.language)
+        self.terms[row] = unpack_terms(article.terms)
         self.num_changes += 1
 
     def withdraw(self, refs: Iterable[bytes]) -> None:
@@ -174,6 +180,11 @@ class Catalogue:
         row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
         return [] if row is None else self.articles[row].tags
 
+    def terms_of(self, ref: int) -> NDArray[np.int32]:
+        """Return the terms of an article, (MAX_TERMS,), by its reference as a number."""
+        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
+        return NO_TERMS if row is None else self.terms[row]
+
     def _sort_refs(self) -> None:
         # A new article is rare beside clicks: sort when one came, then every lookup is a search.
         numbers = self.refs()
@@ -185,6 +196,7 @@ class Catalogue:
     def _grow(self) -> None:
         self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
         self.tags = np.concatenate([self.tags, np.full_like(self.tags, NO_TAG)])
+        self.terms = np.concatenate([self.terms, np.full_like(self.terms, NO_TERM)])
         self.languages = np.concatenate([self.languages, np.full_like(self.languages, NO_LANGUAGE)])
         self.published_ms = np.concatenate(
             [self.published_ms, np.full_like(self.published_ms, UNPUBLISHED_MS)]

@@ -96,7 +96,7 @@ class ClickLog:
 
     def _apply(self, entry: bytes) -> None:
         try:
-            self._statistics.apply(entry, self._catalogue.tags_of)
+            self._statistics.apply(entry, self._catalogue)
         except ValueError:
             logger.error("an entry of the click log is broken and was not counted")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.candidates import Articles
+from worker.recommend.state import Articles
 from worker.recommend.selection import likeness, select
 
 

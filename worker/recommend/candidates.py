@@ -1,7 +1,8 @@
 """Candidates: which articles a reader is compared by, compiled.
 
 Never the whole catalogue. Candidates are the best of the common order, what is clicked together
-with or after the reader's latest clicks, the best of the reader's strongest tags, and the newest.
+with or after the reader's latest clicks, the best of the reader's strongest tags, new ones
+about the same, and the newest.
 """
 
 from typing import NamedTuple
@@ -11,13 +12,12 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.features import GAPS_MS, LENGTHS, NUM_GAPS
-from worker.recommend.learn import FOLLOWED
 from worker.recommend.moment import Moment
-from worker.recommend.state import CoClicks, Items
+from worker.recommend.state import Articles, CoClicks
 
 FROM_ORDER = 96
-FROM_NEIGHBOURS = 12
-"""Of each of the reader's `FOLLOWED` latest clicks, and of each table."""
+FROM_SUMS = (48, 24, 24, 24)
+"""Of the best by each sum of co-clicks; see `co_clicks`."""
 FROM_NEWEST = 16
 OWN_TAGS = 4
 MAX_CANDIDATES = 384
@@ -36,6 +36,7 @@ class Readers(NamedTuple):
         affinity: (B, G + 1) float32, what readers like this one like; the last column is 0.
         languages: (B, L + 1) bool, what the reader reads; the last: language not known.
         tastes: (B, D) float32 of length 1 or 0, the mean of the vectors of the latest clicks.
+        near: (B, n) int64, new articles that are about the same.
         barred_starts: (B + 1,) int64; reader b is not offered `barred` from one to the next.
         barred: (R,) int64, articles.
     """
@@ -47,6 +48,7 @@ class Readers(NamedTuple):
     affinity: NDArray[np.float32]
     languages: NDArray[np.bool_]
     tastes: NDArray[np.float32]
+    near: NDArray[np.int64]
     barred_starts: NDArray[np.int64]
     barred: NDArray[np.int64]
 
@@ -60,22 +62,9 @@ def only(readers: Readers, reader: int) -> Readers:
         affinity=readers.affinity[row],
         languages=readers.languages[row],
         tastes=readers.tastes[row],
+        near=readers.near[row],
         barred_starts=readers.barred_starts[reader : reader + 2],
     )
-
-
-class Articles(NamedTuple):
-    """What the catalogue knows of N articles.
-
-    Attributes:
-        tags: (N, T) int32, -1 beyond the last.
-        languages: (N,) int16, -1 where not known.
-        vectors: (N, D) float32 of length 1 or 0.
-    """
-
-    tags: NDArray[np.int32]
-    languages: NDArray[np.int16]
-    vectors: NDArray[np.float32]
 
 
 class Kind(NamedTuple):
@@ -130,17 +119,18 @@ def find_candidates(
     reader: int,
     kind: Kind,
     moment: Moment,
-    items: Items,
     co: CoClicks,
     articles: Articles,
     readers: Readers,
+    sums: NDArray[np.float32],
     stamps: NDArray[np.int64],
     stamp: int,
     out: NDArray[np.int64],
 ) -> int:
     """Write a reader's candidates to `out`, each once; return how many.
 
-    stamps: (N,) int64, scratch; `stamp`: a number of its own for this reader.
+    sums: see `co_clicks.add_co_clicks`. stamps: (N,) int64, scratch; `stamp`: a number of its own
+    for this reader.
     """
     start, end = readers.starts[reader], readers.starts[reader + 1]
     for click in range(start, end):
@@ -153,16 +143,13 @@ def find_candidates(
         if count == FROM_ORDER:
             break
         count = offer(order[at], reader, moment, articles, readers, stamps, stamp, out, count)
-    for click in range(start, min(end, start + FOLLOWED)):
-        slot = items.slot[readers.items[click]]
-        if slot < 0:
-            continue
-        for table in (co.neighbours, co.followers, co.model_neighbours):
-            for at in range(FROM_NEIGHBOURS):
-                other = table[slot, at]
-                if other < 0:
+    if end > start:
+        for table in range(len(FROM_SUMS)):
+            best = _best_slots(sums[table], FROM_SUMS[table], co, moment, stamps, stamp)
+            for at in range(len(best)):
+                if best[at] < 0:
                     break
-                item = co.item[other]
+                item = co.item[best[at]]
                 count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
     for tag in _strongest(readers.interests[reader]):
         if tag < 0 or tag >= len(moment.by_tag):
@@ -172,6 +159,9 @@ def find_candidates(
             if item < 0:
                 break
             count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
+    for at in range(readers.near.shape[1]):
+        item = readers.near[reader, at]
+        count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
     before = count
     for at in range(len(moment.newest)):
         if count - before == FROM_NEWEST:
@@ -183,6 +173,35 @@ def find_candidates(
         for item in range(len(moment.open)):
             count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
     return count
+
+
+@compiled
+def _best_slots(
+    sums: NDArray[np.float32],
+    wanted: int,
+    co: CoClicks,
+    moment: Moment,
+    stamps: NDArray[np.int64],
+    stamp: int,
+) -> NDArray[np.int64]:
+    """Return the slots with the largest positive sums that are not stamped yet, largest first."""
+    top = np.full(wanted, -1, dtype=np.int64)
+    least = np.float32(0.0)
+    for slot in range(len(sums)):
+        value = sums[slot]
+        if value <= least:
+            continue
+        item = co.item[slot]
+        if item < 0 or stamps[item] == stamp or not moment.open[item]:
+            continue
+        place = wanted - 1
+        while place and (top[place - 1] < 0 or sums[top[place - 1]] < value):
+            top[place] = top[place - 1]
+            place -= 1
+        top[place] = slot
+        if top[-1] >= 0:
+            least = sums[top[-1]]
+    return top
 
 
 @compiled

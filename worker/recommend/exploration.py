@@ -7,9 +7,12 @@ whose click-through could still be the highest.
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.candidates import Articles, Readers
+from worker.recommend.candidates import Readers
 from worker.recommend.moment import Moment
-from worker.recommend.state import Items
+from worker.recommend.state import Articles, Items
+
+NEWEST = 32
+"""Articles that are explored."""
 
 
 def explore(
@@ -31,10 +34,11 @@ def explore(
     drawn = np.flatnonzero((seeds % 10_000) < share * 10_000)
     if not len(drawn) or not len(moment.newest):
         return explored
-    shown = items.shown[moment.newest, 0]
-    clicked = items.shown[moment.newest, 1]
+    newest = moment.newest[:NEWEST]
+    shown = items.shown[newest, 0]
+    clicked = items.shown[newest, 1]
     optimism = np.sqrt(2.0 * np.log(shown.sum() + 2.0) / (shown + 1.0))
-    order = moment.newest[np.argsort(-((clicked + 1.0) / (shown + 2.0) + optimism), kind="stable")]
+    order = newest[np.argsort(-((clicked + 1.0) / (shown + 2.0) + optimism), kind="stable")]
     for reader in drawn:
         own = readers.items[readers.starts[reader] : readers.starts[reader + 1]]
         barred = readers.barred[readers.barred_starts[reader] : readers.barred_starts[reader + 1]]

@@ -29,6 +29,8 @@ ARTICLE_FEATURES = (
     "click-through",
     "shown",
     *(f"newcomers-{hours:g}h" for hours in NEWCOMER_HALF_LIVES_H),
+    "hot-terms",
+    "appeal",
     "kind",
 )
 READER_FEATURES = (
@@ -55,6 +57,8 @@ UNCLICKED = ARTICLE_FEATURES.index("unclicked")
 CLICK_THROUGH = ARTICLE_FEATURES.index("click-through")
 SHOWN = CLICK_THROUGH + 1
 NEWCOMERS = SHOWN + 1
+HOT_TERMS = ARTICLE_FEATURES.index("hot-terms")
+APPEAL = ARTICLE_FEATURES.index("appeal")
 KIND = ARTICLE_FEATURES.index("kind")
 """1 for every article: its weight is what an article of that age, clicked then, is worth."""
 
@@ -71,9 +75,9 @@ READERS_LIKE_YOU = FEATURES.index("readers-like-you")
 CONTENT = FEATURES.index("content")
 
 SOURCES = {
-    "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, POPULARITY_HABIT),
+    "trending": (*tuple(range(AGE)), SINCE_LAST, UNCLICKED, HOT_TERMS, POPULARITY_HABIT),
     "fresh": (AGE, KIND, PASSED_OVER, NEW_SINCE_VISIT, AGE_HABIT),
-    "click-through": (CLICK_THROUGH, SHOWN),
+    "click-through": (CLICK_THROUGH, SHOWN, APPEAL),
     "newcomers": tuple(range(NEWCOMERS, NEWCOMERS + len(NEWCOMER_HALF_LIVES_H))),
     "co-clicked": (NEXT, RECENTLY, TOGETHER, ITEM_MODEL),
     "tags": (TAGS,),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.features import FIRST_CLICKS, HALF_LIVES_MS, NEWCOMER_HALF_LIVES_MS
-from worker.recommend.state import NEVER_MS, NO_SLOT, NUM_NEIGHBOURS, CoClicks, Items
+from worker.recommend.state import NEVER_MS, NO_SLOT, CoClicks, Items
 
 WINDOW = 256
 """Earlier clicks of the reader that a click is counted together with."""
@@ -55,11 +55,8 @@ def count_click(
         share = np.float32(HALVED_AFTER / (HALVED_AFTER + position))
         co.together[slot, other] += share
         co.together[other, slot] += share
-        _rise(co.neighbours, co.together, slot, other)
-        _rise(co.neighbours, co.together, other, slot)
         if position < FOLLOWED:
             co.next[other, slot] += fading
-            _rise(co.followers, co.next, other, slot)
         fading *= FADING
 
 
@@ -101,45 +98,12 @@ def _take_slot(items: Items, co: CoClicks, item: int) -> int:
 
 @compiled
 def free_slot(co: CoClicks, freed: int) -> None:
-    """Forget everything about a slot, and let no other slot point to it."""
+    """Forget everything about a slot."""
     co.item[freed] = -1
     co.clicks[freed] = 0.0
     for table in (co.next, co.together, co.model):
         table[freed, :] = 0.0
         table[:, freed] = 0.0
-    for near in (co.neighbours, co.followers, co.model_neighbours):
-        for slot in range(len(near)):
-            _leave(near, slot, freed)
-        near[freed, :] = -1
-
-
-@compiled
-def _rise(table: NDArray[np.int32], weight: NDArray[np.float32], row: int, column: int) -> None:
-    """Keep a row's neighbours the strongest, after the column's weight has grown."""
-    place = NUM_NEIGHBOURS
-    for at in range(NUM_NEIGHBOURS):
-        if table[row, at] == column or table[row, at] < 0:
-            place = at
-            break
-    if place == NUM_NEIGHBOURS:
-        place = NUM_NEIGHBOURS - 1
-        if weight[row, table[row, place]] >= weight[row, column]:
-            return
-    table[row, place] = column
-    while place and weight[row, table[row, place - 1]] < weight[row, column]:
-        table[row, place] = table[row, place - 1]
-        place -= 1
-        table[row, place] = column
-
-
-@compiled
-def _leave(table: NDArray[np.int32], row: int, column: int) -> None:
-    for at in range(NUM_NEIGHBOURS):
-        if table[row, at] == column:
-            for later in range(at, NUM_NEIGHBOURS - 1):
-                table[row, later] = table[row, later + 1]
-            table[row, NUM_NEIGHBOURS - 1] = -1
-            return
 
 
 @compiled

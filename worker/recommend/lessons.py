@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from worker.compiled import compiled
 from worker.recommend.candidates import (
     MAX_CANDIDATES,
-    Articles,
     Kind,
     Readers,
     find_candidates,
     kind_of,
     offer,
 )
+from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
 from worker.recommend.features import (
     NUM_AGES,
     NUM_FEATURES,
@@ -23,7 +23,7 @@ from worker.recommend.features import (
 from worker.recommend.moment import Moment
 from worker.recommend.rank import describe
 from worker.recommend.reader_features import fill_features
-from worker.recommend.state import CoClicks, Items
+from worker.recommend.state import Articles, CoClicks, Items
 from worker.recommend.weighing import score_candidates, weigh_kinds, write_row
 
 SAMPLED = 64
@@ -58,14 +58,16 @@ def learn_click(
     gradient[:] = 0.0
     spread[:] = 0.0
     candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
+    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
+    add_co_clicks(reader, items, co, readers, sums)
     num = find_candidates(
         reader,
         kind,
         moment,
-        items,
         co,
         articles,
         readers,
+        sums,
         stamps,
         stamp,
         candidates[:MAX_CANDIDATES],
@@ -100,7 +102,7 @@ def learn_click(
     table = np.empty((num, NUM_READER), dtype=np.float32)
     worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
     score = np.empty(num, dtype=np.float32)
-    fill_features(reader, listed, moment, items, co, articles, readers, table)
+    fill_features(reader, listed, moment, items, sums, articles, readers, table)
     weigh_kinds(weights, scale, kind, worth)
     score_candidates(listed, table, kind, moment, worth, score)
     share = np.ones(num)

@@ -15,10 +15,12 @@ from worker.recommend.features import (
     AGE,
     AGE_ROWS,
     AGES_MS,
+    APPEAL,
     CLICK_THROUGH,
     GAP_ROWS,
     GAPS_MS,
     HALF_LIVES_MS,
+    HOT_TERMS,
     KIND,
     LENGTH_ROWS,
     LENGTHS,
@@ -35,13 +37,15 @@ from worker.recommend.features import (
     SINCE_LAST,
     UNCLICKED,
 )
-from worker.recommend.state import NEVER_MS, Items
+from worker.recommend.state import NEVER_MS, Articles, Items, Terms
+from worker.recommend.subjects import appeal_of, heat_of
 
 LISTED = 512
 """Articles of the common order."""
 
 PER_TAG = 12
-NEWEST = 32
+NEWEST = 512
+"""Articles among which those are looked for that are about what a reader reads."""
 
 _FLOOR = 0.01  # of a click: what keeps the logarithm of an unclicked article's count finite
 _LOG_FLOOR = float(np.log(_FLOOR))
@@ -85,7 +89,8 @@ def look(
     size: int,
     may_show: NDArray[np.bool_],
     published_ms: NDArray[np.int64],
-    tags: NDArray[np.int32],
+    articles: Articles,
+    known: Terms,
     num_tags: int,
     weights: NDArray[np.float64],
     kinds: NDArray[np.int64],
@@ -95,11 +100,11 @@ def look(
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
-    `NEVER_MS` where unknown. tags: (size, T) int32, -1 beyond the last. weights: (rows, F).
+    `NEVER_MS` where unknown. articles: (size,). known: of their terms. weights: (rows, F).
     kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
     the same moment, with the same statistics, for other readers.
     """
-    seen = kept or _see(items, size, may_show, published_ms, now_ms)
+    seen = kept or _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
     is_open, features = seen.open, seen.features
     scores = np.zeros((NUM_READER_KINDS, size), dtype=np.float32)
     wanted = _reader_weights(weights)[kinds] @ features.T
@@ -111,7 +116,7 @@ def look(
     order[kinds] = best
     by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
     if num_tags and len(offered):
-        _list_by_tag(best[0], tags, by_tag)
+        _list_by_tag(best[0], articles.tags, by_tag)
     return seen._replace(scores=scores, order=order, by_tag=by_tag)
 
 
@@ -120,13 +125,15 @@ def _see(
     size: int,
     may_show: NDArray[np.bool_],
     published_ms: NDArray[np.int64],
+    terms: NDArray[np.int32],
+    known: Terms,
     now_ms: int,
 ) -> Moment:
     """Return what does not depend on the readers; nothing is in order yet."""
     features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
     kind = np.zeros(size, dtype=np.int32)
     is_open = may_show & (items.first_ms[:size] <= now_ms)
-    _article_features(items, published_ms, is_open, now_ms, features, kind)
+    _article_features(items, published_ms, is_open, now_ms, terms, known, features, kind)
     offered = np.flatnonzero(is_open)
     since = items.first_ms[offered]
     count = min(NEWEST, len(offered))
@@ -209,6 +216,8 @@ def _article_features(
     published_ms: NDArray[np.int64],
     is_open: NDArray[np.bool_],
     now_ms: int,
+    terms: NDArray[np.int32],
+    known: Terms,
     out: NDArray[np.float32],
     kind: NDArray[np.int32],
 ) -> None:
@@ -242,10 +251,13 @@ def _article_features(
             out[item, AGE] = np.log(max(now_ms - since, 0) + SOON_MS)
         out[item, SINCE_LAST] = np.log(quiet_ms + SOON_MS / 10.0)
         out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
-        # Smoothed by one showing of the average article.
-        through = (items.shown[item, 1] + rate) / (items.shown[item, 0] + 1.0)
+        # Smoothed by ten showings of the average article.
+        through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
         out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
         out[item, CLICK_THROUGH] = np.log(through / rate)
+        out[item, HOT_TERMS] = heat_of(known, terms[item])
+        if shown:
+            out[item, APPEAL] = appeal_of(item, items, known, terms[item])
         quiet = NUM_QUIETS - 1 if last_ms == NEVER_MS else _rung(quiet_ms)
         kind[item] = _rung(now_ms - items.first_ms[item]) * NUM_QUIETS + quiet
         for feature in range(num_features):

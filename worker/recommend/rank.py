@@ -6,17 +6,17 @@ from numpy.typing import NDArray
 from worker.compiled import compiled
 from worker.recommend.candidates import (
     MAX_CANDIDATES,
-    Articles,
     Kind,
     Readers,
     find_candidates,
     kind_of,
 )
+from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
 from worker.recommend.features import NUM_KINDS, NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
-from worker.recommend.state import CoClicks, Items
+from worker.recommend.state import Articles, CoClicks, Items
 from worker.recommend.weighing import score_candidates, weigh_kinds, weights_of, write_row
 
 
@@ -62,6 +62,7 @@ def rank_readers(
     table = np.empty((MAX_CANDIDATES, NUM_READER), dtype=np.float32)
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
     worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
+    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     top = np.empty(wanted, dtype=np.int64)
     weighed = Kind(-1, -1)
     for reader in range(num_readers):
@@ -69,19 +70,20 @@ def rank_readers(
         if kind != weighed:
             weigh_kinds(weights, scale, kind, worth)
             weighed = kind
+        add_co_clicks(reader, items, co, readers, sums)
         num = find_candidates(
             reader,
             kind,
             moment,
-            items,
             co,
             articles,
             readers,
+            sums,
             stamps,
             reader + 1,
             candidates,
         )
-        fill_features(reader, candidates[:num], moment, items, co, articles, readers, table)
+        fill_features(reader, candidates[:num], moment, items, sums, articles, readers, table)
         score_candidates(candidates[:num], table, kind, moment, worth, score)
         held = _best_of(score[:num], top)
         for place in range(wanted):
@@ -109,7 +111,9 @@ def describe(
 ) -> None:
     """Write all features of given articles, (C, F), for the first reader."""
     table = np.empty((len(given), NUM_READER), dtype=np.float32)
-    fill_features(0, given, moment, items, co, articles, readers, table)
+    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
+    add_co_clicks(0, items, co, readers, sums)
+    fill_features(0, given, moment, items, sums, articles, readers, table)
     for c in range(len(given)):
         write_row(given[c], table[c], moment, scale, out[c])
 

@@ -4,7 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import Articles, Readers
+from worker.recommend.candidates import Readers
+from worker.recommend.co_clicks import MODEL as MODEL_SUM
+from worker.recommend.co_clicks import NEXT as NEXT_SUM
+from worker.recommend.co_clicks import RECENTLY as RECENTLY_SUM
+from worker.recommend.co_clicks import TOGETHER as TOGETHER_SUM
 from worker.recommend.features import (
     AGE_HABIT,
     CONTENT,
@@ -19,11 +23,9 @@ from worker.recommend.features import (
     TAGS,
     TOGETHER,
 )
-from worker.recommend.learn import FADING, FOLLOWED, WINDOW
 from worker.recommend.moment import SOON_MS, Moment
-from worker.recommend.state import CoClicks, Items
+from worker.recommend.state import Articles, Items
 
-RECENT_FADING = 0.9
 HABIT_CLICKS = 20
 
 _NEXT, _RECENTLY, _TOGETHER = NEXT - NUM_ARTICLE, RECENTLY - NUM_ARTICLE, TOGETHER - NUM_ARTICLE
@@ -78,12 +80,15 @@ def fill_features(
     candidates: NDArray[np.int64],
     moment: Moment,
     items: Items,
-    co: CoClicks,
+    sums: NDArray[np.float32],
     articles: Articles,
     readers: Readers,
     out: NDArray[np.float32],
 ) -> None:
-    """Write what is between a reader and each of C candidates, (C, R), not scaled yet."""
+    """Write what is between a reader and each of C candidates, (C, R), not scaled yet.
+
+    sums: see `co_clicks.add_co_clicks`.
+    """
     num = len(candidates)
     start, end = readers.starts[reader], readers.starts[reader + 1]
     out[:num] = 0.0
@@ -100,6 +105,12 @@ def fill_features(
     visit_ms = readers.times_ms[start] if end > start else np.int64(-1)
     for c in range(num):
         item = candidates[c]
+        slot = items.slot[item]
+        if slot >= 0:
+            out[c, _ITEM_MODEL] = sums[MODEL_SUM, slot]
+            out[c, _TOGETHER] = sums[TOGETHER_SUM, slot]
+            out[c, _RECENTLY] = sums[RECENTLY_SUM, slot]
+            out[c, _NEXT] = sums[NEXT_SUM, slot]
         since = items.first_ms[item]
         low, high = start, end
         while low < high:  # clicks later than the article: the first `low - start`
@@ -129,58 +140,3 @@ def fill_features(
             out[c, _TAGS] = own * share
             out[c, _READERS_LIKE_YOU] = like * share
         out[c, _CONTENT] = dot(readers.tastes[reader], articles.vectors[item])
-    _fill_co_clicks(reader, candidates, items, co, readers, out)
-
-
-@compiled
-def _fill_co_clicks(
-    reader: int,
-    candidates: NDArray[np.int64],
-    items: Items,
-    co: CoClicks,
-    readers: Readers,
-    out: NDArray[np.float32],
-) -> None:
-    num = len(candidates)
-    slots = np.empty(num, dtype=np.int64)
-    held = np.empty(num, dtype=np.int64)
-    counted = 0
-    for c in range(num):
-        if items.slot[candidates[c]] >= 0:
-            slots[counted] = items.slot[candidates[c]]
-            held[counted] = c
-            counted += 1
-    model = np.zeros(counted, dtype=np.float32)
-    together = np.zeros(counted, dtype=np.float32)
-    recently = np.zeros(counted, dtype=np.float32)
-    after = np.zeros(counted, dtype=np.float32)
-    start, end = readers.starts[reader], readers.starts[reader + 1]
-    following = np.float32(1.0)
-    recent = np.float32(1.0)
-    for click in range(start, min(end, start + WINDOW)):
-        slot = items.slot[readers.items[click]]
-        if slot >= 0:
-            near = np.float32(1.0 / np.sqrt(co.clicks[slot] + 3.0))
-            model_row, together_row, next_row = co.model[slot], co.together[slot], co.next[slot]
-            if click - start < FOLLOWED:
-                faded, follows = near * recent, near * following
-                for c in range(counted):
-                    both = together_row[slots[c]]
-                    model[c] += model_row[slots[c]]
-                    together[c] += both * near
-                    recently[c] += both * faded
-                    after[c] += next_row[slots[c]] * follows
-            else:
-                for c in range(counted):
-                    model[c] += model_row[slots[c]]
-                    together[c] += together_row[slots[c]] * near
-        following *= np.float32(FADING)
-        recent *= np.float32(RECENT_FADING)
-    # Square roots, because counts of co-clicks have long tails.
-    for c in range(counted):
-        rare = np.float32(1.0 / np.sqrt(co.clicks[slots[c]] + 3.0))
-        row = out[held[c]]
-        row[_ITEM_MODEL] = model[c]
-        row[_TOGETHER] = np.sqrt(together[c] * rare)
-        row[_RECENTLY] = np.sqrt(recently[c] * rare)
-        row[_NEXT] = np.sqrt(after[c] * rare)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalogue import UNPUBLISHED_MS, Catalogue
+from worker.catalogue import Catalogue
 from worker.reading import Reading, languages_read
 from worker.recommend.barred import Limits, barred_rows
-from worker.recommend.candidates import Articles, Kind, Readers, only
+from worker.recommend.candidates import Kind, Readers, only
 from worker.recommend.exploration import explore
 from worker.recommend.features import (
     NUM_AGES,
@@ -25,7 +25,7 @@ from worker.recommend.features import (
     NUM_READER,
     SOURCES,
 )
-from worker.recommend.filters import may_show
+from worker.recommend.layout import Layout
 from worker.recommend.lessons import learn_click, learn_shown
 from worker.recommend.moment import Moment, kinds_of, look
 from worker.recommend.options import Options
@@ -39,6 +39,8 @@ CONSIDERED = 3
 """How many times the page's length is put before the selection."""
 
 TASTE_CLICKS = 20
+NEAR = 8
+"""Candidates for what they are about, of the newest articles."""
 
 _SOURCE_OF = np.zeros(NUM_FEATURES, dtype=np.int64)
 for _number, _features in enumerate(SOURCES.values()):
@@ -107,15 +109,10 @@ class Recommender:
         self.options = options
         off = [SOURCES[name] for name in options.sources_off]
         self._off = np.array(sorted(set().union(*off)), dtype=np.int64)
-        self._known: tuple[int, int] = (-1, -1)
+        self._layout = Layout(catalogue, statistics, options)
         self._lift: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._lift_counted = 0
         self._moment: tuple[tuple[int, ...], Moment] | None = None
-        self._articles: Articles
-        self._row_of: NDArray[np.int64]
-        self._published_ms: NDArray[np.int64]
-        self._may_show: NDArray[np.bool_]
-        self._item_of_row: NDArray[np.int64]
 
     def rank(
         self,
@@ -134,7 +131,7 @@ class Recommender:
         moment, readers = self._hydrate(reading, tastes, now_ms)
         if limits is not None:
             starts, rows = barred_rows(limits, self.catalogue, self.options.filters, now_ms)
-            readers = readers._replace(barred_starts=starts, barred=self._item_of_row[rows])
+            readers = readers._replace(barred_starts=starts, barred=self._layout.item_of_row[rows])
         shape = (len(tastes.interests), CONSIDERED * k)
         best = np.full(shape, -1, dtype=np.int64)
         scores = np.zeros(shape, dtype=np.float32)
@@ -145,7 +142,7 @@ class Recommender:
             moment,
             items,
             co,
-            self._articles,
+            self._layout.articles,
             readers,
             weights,
             self.statistics.scale,
@@ -160,7 +157,7 @@ class Recommender:
             best,
             scores,
             _SOURCE_OF[(features * used).argmax(axis=2)],
-            self._articles,
+            self._layout.articles,
             options.diversity,
             options.max_per_tag,
             options.max_per_source,
@@ -181,14 +178,14 @@ class Recommender:
                 page_features,
                 moment,
                 items,
-                self._articles,
+                self._layout.articles,
                 readers,
                 seeds,
                 options.explore_share,
             )
         links = np.full(page.shape, -1, dtype=np.int64)
         strongest_links(items, co, readers, page, links)
-        row_of = np.append(self._row_of, -1)  # -1 stands for nothing there, too
+        row_of = np.append(self._layout.row_of, -1)  # -1 stands for nothing there, too
         rows, linked = row_of[page], row_of[links]
         return Ranked(rows, page_scores, page_features, page_weights, linked, explored)
 
@@ -207,11 +204,11 @@ class Recommender:
         moment, readers = self._hydrate(reading, tastes, now_ms)
         table = np.zeros((len(rows), NUM_FEATURES), dtype=np.float32)
         describe(
-            self._item_of_row[rows],
+            self._layout.item_of_row[rows],
             moment,
             self.statistics.items,
             self.statistics.co,
-            self._articles,
+            self._layout.articles,
             readers,
             self.statistics.scale,
             table,
@@ -242,11 +239,11 @@ class Recommender:
             if row >= 0:
                 kind = learn_click(
                     reader,
-                    int(self._item_of_row[row]),
+                    int(self._layout.item_of_row[row]),
                     moment,
                     self.statistics.items,
                     self.statistics.co,
-                    self._articles,
+                    self._layout.articles,
                     readers,
                     weights,
                     self.statistics.scale,
@@ -274,7 +271,8 @@ class Recommender:
         (gradient,) = self.impression_lessons(reading, tastes, now_ms, [(rows, clicked)])
         if gradient is not None:
             self.statistics.learn_shown(gradient)
-        self.statistics.count_impression(self._item_of_row[rows], clicked)
+        items = self._layout.item_of_row[rows]
+        self.statistics.count_impression(items, clicked, self._layout.articles.terms[items])
 
     def impression_lessons(
         self,
@@ -297,11 +295,11 @@ class Recommender:
                     moment,
                     self.statistics.items,
                     self.statistics.co,
-                    self._articles,
+                    self._layout.articles,
                     only(readers, reader),
                     self.statistics.scale,
                     weight,
-                    self._item_of_row[rows],
+                    self._layout.item_of_row[rows],
                     clicked,
                 )
                 gradient[self._off] = 0.0
@@ -322,38 +320,36 @@ class Recommender:
         tastes: Tastes,
         now_ms: int,
     ) -> tuple[Moment, Readers]:
-        self._follow_catalogue()
-        catalogue, articles = self.catalogue, self._articles
-        num_items = len(self._row_of)
-        shown = self._may_show
-        if self.options.filters.max_age_days is not None:
-            oldest_ms = now_ms - int(self.options.filters.max_age_days * 86_400_000)
-            shown = shown & ((self._published_ms < 0) | (self._published_ms >= oldest_ms))
+        self._layout.follow()
+        layout, articles = self._layout, self._layout.articles
         num_readers = len(tastes.interests)
         nothing = np.zeros((num_readers, 1), dtype=np.float32)
         affinity = tastes.affinity
         if tastes.membership is not None:
             affinity = affinity + self._segment_affinity(tastes.membership)
-        languages = languages_read(reading, catalogue)
+        languages = languages_read(reading, self.catalogue)
         if self.options.filters.other_languages:
             languages = np.ones_like(languages)
-        starts, items, times_ms = self._distinct_clicks(reading)
+        starts, items, times_ms = layout.distinct_clicks(reading)
         newest_ms = np.append(times_ms, 0)[starts[:-1]]
         gaps_ms = np.where(np.diff(starts) > 0, now_ms - newest_ms, np.iinfo(np.int64).max)
-        state = (now_ms, self.statistics.num_changes, *self._known, num_items)
+        state = (now_ms, self.statistics.num_changes, *layout.state)
         moment = look(
             self.statistics.items,
-            num_items,
-            shown,
-            self._published_ms,
-            articles.tags,
-            len(catalogue.tag_names),
+            len(layout.row_of),
+            layout.shown_at(now_ms),
+            layout.published_ms,
+            articles,
+            self.statistics.terms,
+            len(self.catalogue.tag_names),
             self._weights(),
             kinds_of(np.diff(starts), gaps_ms),
             now_ms,
             self._moment[1] if self._moment and self._moment[0] == state else None,
         )
         self._moment = (state, moment)
+        taste = np.zeros((num_readers, articles.vectors.shape[1]), dtype=np.float32)
+        mean_vectors(starts, items, articles.vectors, TASTE_CLICKS, taste)
         readers = Readers(
             starts,
             items,
@@ -361,11 +357,22 @@ class Recommender:
             np.concatenate([tastes.interests, nothing], axis=1),
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
-            self._tastes(starts, items),
+            taste,
+            self._near(taste, moment),
             np.zeros(num_readers + 1, dtype=np.int64),
             np.empty(0, dtype=np.int64),
         )
         return moment, readers
+
+    def _near(self, tastes: NDArray[np.float32], moment: Moment) -> NDArray[np.int64]:
+        """Return the newest articles that are most about what each reader reads, (B, NEAR)."""
+        recent = moment.newest
+        if "content" in self.options.sources_off or len(recent) <= NEAR or not tastes.any():
+            return np.empty((len(tastes), 0), dtype=np.int64)
+        likeness = tastes @ self._layout.articles.vectors[recent].T
+        nearest = np.argpartition(-likeness, NEAR - 1, axis=1)[:, :NEAR]
+        near: NDArray[np.int64] = recent[np.sort(nearest, axis=1)].astype(np.int64)
+        return near
 
     def _segment_affinity(self, membership: NDArray[np.float32]) -> NDArray[np.float32]:
         statistics, names = self.statistics, self.catalogue.tag_names
@@ -377,73 +384,3 @@ class Recommender:
             self._lift, self._lift_counted = kept, statistics.num_counted
         affinity: NDArray[np.float32] = membership @ kept.T
         return affinity
-
-    def _distinct_clicks(
-        self, reading: Reading
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return each reader's first click on each known article, newest first."""
-        num_readers = len(reading.starts) - 1
-        reader_of = np.repeat(np.arange(num_readers), np.diff(reading.starts))
-        known = np.flatnonzero(reading.rows >= 0)
-        items = self._item_of_row[reading.rows[known]]
-        # Of equal pairs the last is the oldest.
-        pairs = reader_of[known] * max(len(self._row_of), 1) + items
-        _, first = np.unique(pairs[::-1], return_index=True)
-        kept = np.sort(len(known) - 1 - first)
-        counts = np.bincount(reader_of[known[kept]], minlength=num_readers)
-        starts = np.zeros(num_readers + 1, dtype=np.int64)
-        np.cumsum(counts, out=starts[1:])
-        return starts, items[kept], reading.times_ms[known[kept]]
-
-    def _tastes(self, starts: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float32]:
-        vectors = self._articles.vectors
-        tastes = np.zeros((len(starts) - 1, vectors.shape[1]), dtype=np.float32)
-        if vectors.shape[1]:
-            mean_vectors(starts, items, vectors, TASTE_CLICKS, tastes)
-        return tastes
-
-    def _follow_catalogue(self) -> None:
-        catalogue, statistics = self.catalogue, self.statistics
-        state = (catalogue.num_changes, statistics.num_renumbered)
-        if state != self._known:
-            self._known = state
-            size = len(catalogue)
-            refs = catalogue.refs()
-            item_of_row = statistics.number(refs)
-            published = catalogue.published_ms[:size]
-            first_ms = statistics.items.first_ms
-            # Known from the moment after its publication; without one, from the beginning.
-            known_ms = np.where(published == UNPUBLISHED_MS, 0, published + 1)
-            np.minimum.at(first_ms, item_of_row, known_ms)
-            self._item_of_row = item_of_row
-            self._place_articles()
-        elif len(self._row_of) != len(statistics):
-            self._place_articles()
-
-    def _place_articles(self) -> None:
-        """Lay out what the catalogue knows in the order of the statistics."""
-        catalogue, num_items = self.catalogue, len(self.statistics)
-        row_of = np.full(num_items, -1, dtype=np.int64)
-        row_of[self._item_of_row] = np.arange(len(catalogue))
-        known = row_of >= 0
-        tags = np.full((num_items, catalogue.tags.shape[1]), -1, dtype=np.int32)
-        tags[known] = catalogue.tags[row_of[known]]
-        languages = np.full(num_items, -1, dtype=np.int16)
-        languages[known] = catalogue.languages[row_of[known]]
-        self._published_ms = np.full(num_items, -1, dtype=np.int64)
-        self._published_ms[known] = catalogue.published_ms[row_of[known]]
-        width = catalogue.rows.shape[1] if self._has_vectors() else 0
-        vectors = np.zeros((num_items, width), dtype=np.float32)
-        if width:
-            found = catalogue.rows[row_of[known]].astype(np.float32)
-            norms = np.linalg.norm(found, axis=1, keepdims=True)
-            vectors[known] = found / np.where(norms > 0, norms, 1.0)
-        self._articles = Articles(tags, languages, vectors)
-        self._may_show = np.zeros(num_items, dtype=np.bool_)
-        self._may_show[self._item_of_row] = may_show(catalogue, self.options.filters)
-        self._row_of = row_of
-
-    def _has_vectors(self) -> bool:
-        # The reference model keeps token ids, which point nowhere.
-        kept = np.issubdtype(self.catalogue.rows.dtype, np.floating)
-        return kept and "content" not in self.options.sources_off

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import Articles
 from worker.recommend.reader_features import dot
+from worker.recommend.state import Articles
 
 NEAR_DUPLICATE = 0.98
 """Cosine of two vectors beyond which articles with equal tags count as one."""

@@ -18,9 +18,9 @@ from worker.recommend.features import (
     NUM_WEIGHT_ROWS,
     READER_FEATURES,
 )
+from worker.terms import NUM_TERMS
 
 NO_SLOT = -1
-NUM_NEIGHBOURS = 24
 NOT_YET_MS = np.iinfo(np.int64).max
 """Stands for an article that has neither been published nor clicked."""
 NEVER_MS = -1
@@ -36,6 +36,7 @@ class Items(NamedTuple):
         counts: (N, half-lives) float32, clicks faded to `last_ms`.
         newcomers: (N, half-lives) float32, of these the first clicks of readers, faded likewise.
         shown: (N, 2) float32, how often shown in impressions, and clicked there.
+        appeal: (N, 2) float32, what is learned of the article itself beside its terms; see `Terms`.
         slot: (N,) int32, place in the co-click tables.
     """
 
@@ -44,7 +45,45 @@ class Items(NamedTuple):
     counts: NDArray[np.float32]
     newcomers: NDArray[np.float32]
     shown: NDArray[np.float32]
+    appeal: NDArray[np.float32]
     slot: NDArray[np.int32]
+
+
+class Articles(NamedTuple):
+    """What the catalogue knows of N articles.
+
+    Attributes:
+        tags: (N, T) int32, -1 beyond the last.
+        languages: (N,) int16, -1 where not known.
+        terms: (N, MAX_TERMS) int32; see `worker.terms`.
+        vectors: (N, D) float32 of length 1 or 0; see `worker.terms.text_vectors`.
+    """
+
+    tags: NDArray[np.int32]
+    languages: NDArray[np.int16]
+    terms: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+
+
+class Terms(NamedTuple):
+    """What is known of each term of articles, V terms.
+
+    Attributes:
+        clicks: (V, 2) float32, clicks faded by `TERM_HALF_LIVES_MS` to `last_ms`.
+        last_ms: (V,) int64, `NEVER_MS` before the first.
+        all_clicks: (2,) float64, those of all articles, faded likewise.
+        all_last_ms: (1,) int64.
+        heat: (V,) float32, log of how much more of the clicks it has now than usually.
+        appeal: (V, 2) float32, how much likelier an article with it is clicked when shown, in
+            logits, and the sum of squared gradients.
+    """
+
+    clicks: NDArray[np.float32]
+    last_ms: NDArray[np.int64]
+    all_clicks: NDArray[np.float64]
+    all_last_ms: NDArray[np.int64]
+    heat: NDArray[np.float32]
+    appeal: NDArray[np.float32]
 
 
 class CoClicks(NamedTuple):
@@ -55,20 +94,14 @@ class CoClicks(NamedTuple):
         clicks: (S,) float32, counted clicks of the slot's article.
         next: (S, S) float32; [a, b] counts clicks on b after a, less the further apart.
         together: (S, S) float32, symmetric: both within one reader's window.
-        neighbours: (S, K) int32, for each slot those with the largest `together`, -1 beyond.
-        followers: (S, K) int32, the same by `next`.
         model: (S, S) float32; [a, b] what a click on a says for b; see `item_model`.
-        model_neighbours: (S, K) int32.
     """
 
     item: NDArray[np.int32]
     clicks: NDArray[np.float32]
     next: NDArray[np.float32]
     together: NDArray[np.float32]
-    neighbours: NDArray[np.int32]
-    followers: NDArray[np.int32]
     model: NDArray[np.float32]
-    model_neighbours: NDArray[np.int32]
 
 
 class BlendState(NamedTuple):
@@ -94,22 +127,31 @@ def empty_items(capacity: int) -> Items:
         np.zeros((capacity, NUM_HALF_LIVES), dtype=np.float32),
         np.zeros((capacity, len(NEWCOMER_HALF_LIVES_H)), dtype=np.float32),
         np.zeros((capacity, 2), dtype=np.float32),
+        np.zeros((capacity, 2), dtype=np.float32),
         np.full(capacity, NO_SLOT, dtype=np.int32),
+    )
+
+
+def empty_terms() -> Terms:
+    """Return what is known before the first click."""
+    return Terms(
+        np.zeros((NUM_TERMS, 2), dtype=np.float32),
+        np.full(NUM_TERMS, NEVER_MS, dtype=np.int64),
+        np.zeros(2),
+        np.full(1, NEVER_MS, dtype=np.int64),
+        np.zeros(NUM_TERMS, dtype=np.float32),
+        np.zeros((NUM_TERMS, 2), dtype=np.float32),
     )
 
 
 def empty_co_clicks(slots: int) -> CoClicks:
     """Return tables of nothing."""
-    none = np.full((slots, NUM_NEIGHBOURS), -1, dtype=np.int32)
     return CoClicks(
         np.full(slots, -1, dtype=np.int32),
         np.zeros(slots, dtype=np.float32),
         np.zeros((slots, slots), dtype=np.float32),
         np.zeros((slots, slots), dtype=np.float32),
-        none,
-        none.copy(),
         np.zeros((slots, slots), dtype=np.float32),
-        none.copy(),
     )
 
 
@@ -127,6 +169,8 @@ STARTING_WEIGHTS = {
     "readers-like-you": 0.05,
     "content": 0.05,
     "click-through": 0.1,
+    "hot-terms": 0.05,
+    "appeal": 0.1,
 }
 """Where a blend begins that no stream has taught yet: round numbers, the same for every set."""
 
@@ -156,7 +200,7 @@ def starting_blend(over: Mapping[str, float]) -> BlendState:
     for name, weight in {**STARTING_WEIGHTS, **over}.items():
         weights[0, FEATURES.index(name)] = weight
     # What is clicked when it is shown: to begin with, that alone.
-    weights[-1, FEATURES.index("click-through")] = 1.0
+    weights[-1, FEATURES.index("appeal")] = 1.0
     usual = np.array([USUAL_DEVIATIONS[name] for name in READER_FEATURES])
     scale = USUAL_FOR * np.stack([np.zeros(len(usual)), usual**2, np.ones(len(usual))])
     return BlendState(weights, np.full(weights.shape, 10.0), scale)

@@ -5,8 +5,8 @@ came to know the articles; tags of an article that it does not know yet are the 
 """
 
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from worker.recommend.features import (
     NUM_FEATURES,
     NUM_WEIGHT_ROWS,
 )
-from worker.recommend.item_model import ItemModel, fit_item_model
+from worker.recommend.item_model import fit_item_model
 from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
 from worker.recommend.options import Blend
 from worker.recommend.state import (
@@ -32,11 +32,14 @@ from worker.recommend.state import (
     BlendState,
     CoClicks,
     Items,
+    Terms,
     empty_co_clicks,
     empty_items,
+    empty_terms,
     scale_of,
     starting_blend,
 )
+from worker.recommend.subjects import cool_terms, heat_terms, learn_appeal
 
 MAX_ITEMS = 200_000
 """Articles counted; beyond, the quarter whose last click is longest ago is forgotten."""
@@ -48,7 +51,20 @@ REFIT_GROWTH = 1.25
 FIRST_FIT = 2000
 
 
-TagsOf = Callable[[int], Sequence[str]]
+COOL_EVERY = 1024
+"""Clicks after which the heat of all terms is looked at again."""
+
+
+class Facts(Protocol):
+    """What is to be known of an article to count clicks on it; of an unknown one, nothing."""
+
+    def tags_of(self, ref: int) -> Sequence[str]:
+        """Return its tags."""
+        ...
+
+    def terms_of(self, ref: int) -> NDArray[np.int32]:
+        """Return its terms, (MAX_TERMS,)."""
+        ...
 
 
 class CheckpointError(ValueError):
@@ -70,6 +86,7 @@ class Statistics:
     ) -> None:
         self.items: Items = empty_items(1024)
         self.co: CoClicks = empty_co_clicks(slots)
+        self.terms: Terms = empty_terms()
         options = options or Blend()
         self._starting_weights = options.weights
         self.blend: BlendState = starting_blend(options.weights)
@@ -144,6 +161,7 @@ class Statistics:
         """Forget everything, as a new worker knows nothing."""
         self.items = empty_items(1024)
         self.co = empty_co_clicks(len(self.co.item))
+        self.terms = empty_terms()
         self.blend = starting_blend(self._starting_weights)
         self.scale = np.stack(scale_of(self.blend))
         self.tag_counts = {}
@@ -152,21 +170,19 @@ class Statistics:
         self.num_renumbered += 1
         self.num_changes += 1
 
-    def apply(self, entry: bytes, tags_of: TagsOf) -> None:
-        """Count an entry of the click log, and learn from it.
-
-        tags_of: the tags of an article, by reference; none of an unknown one.
-        """
+    def apply(self, entry: bytes, facts: Facts) -> None:
+        """Count an entry of the click log, and learn from it."""
         for told in unpack(entry):
             if isinstance(told, CountedClicks):
-                self.count(told, tags_of)
+                self.count(told, facts)
             else:
                 if told.gradient is not None:
                     _check_gradient(told.gradient)
                     self.learn_shown(told.gradient)
-                self.count_impression(self.number(told.refs), told.clicked)
+                terms = [facts.terms_of(ref) for ref in told.refs.tolist()]
+                self.count_impression(self.number(told.refs), told.clicked, np.array(terms))
 
-    def count(self, clicks: CountedClicks, tags_of: TagsOf) -> None:
+    def count(self, clicks: CountedClicks, facts: Facts) -> None:
         """Count what one reader did, and learn from it."""
         if clicks.length > len(LENGTHS) or clicks.gap > len(GAPS_MS):
             raise ValueError("no such kind of reader")
@@ -186,7 +202,11 @@ class Statistics:
                 np.ascontiguousarray(before[before != numbers[at]]),
             )
             self.num_counted += 1
-            self._count_tags(tags_of(int(clicks.refs[at])), clicks.membership)
+            ref = int(clicks.refs[at])
+            self._count_tags(facts.tags_of(ref), clicks.membership)
+            heat_terms(self.terms, facts.terms_of(ref), int(clicks.times_ms[at]))
+            if self.num_counted % COOL_EVERY == 0:
+                cool_terms(self.terms)
         if clicks.learned is not None:
             self.learn(*clicks.learned, clicks.length, clicks.gap)
 
@@ -227,19 +247,25 @@ class Statistics:
         """Fit the item model from the counts as they are."""
         self.install(self.fitted())
 
-    def fitted(self) -> ItemModel:
+    def fitted(self) -> NDArray[np.float32]:
         """Return the item model of the counts; safe in a thread while nothing is counted."""
         return fit_item_model(self.co)
 
-    def install(self, model: ItemModel) -> None:
+    def install(self, model: NDArray[np.float32]) -> None:
         """Rank by a newly fitted item model."""
-        self.co = self.co._replace(model=model.weights, model_neighbours=model.neighbours)
+        self.co = self.co._replace(model=model)
         self._next_fit = int(self.num_counted * REFIT_GROWTH)
         self.num_changes += 1
 
-    def count_impression(self, shown: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
-        """Count what a reader was shown, (C,) numbers, and which of it was clicked, (C,)."""
+    def count_impression(
+        self, shown: NDArray[np.int64], clicked: NDArray[np.bool_], terms: NDArray[np.int32]
+    ) -> None:
+        """Count what a reader was shown, and learn what appeals.
+
+        shown: (C,) numbers. clicked: (C,). terms: (C, MAX_TERMS) of the articles.
+        """
         self.num_changes += 1
+        learn_appeal(self.items, self.terms, terms, shown, clicked)
         count_shown(self.items, shown, clicked)
 
     def _count_tags(self, tags: Sequence[str], membership: NDArray[np.float32]) -> None:
@@ -265,12 +291,11 @@ class Statistics:
             "features": np.array(FEATURES),
             "refs": np.fromiter(self._numbers, dtype=np.int64, count=size),
             **{name: getattr(self.items, name)[:size].copy() for name in Items._fields},
+            **{f"term_{name}": getattr(self.terms, name).copy() for name in Terms._fields},
             "slot_items": self.co.item.copy(),
             "slot_clicks": self.co.clicks.copy(),
             "together": self.co.together.copy(),
             "next": self.co.next.copy(),
-            "neighbours": self.co.neighbours.copy(),
-            "followers": self.co.followers.copy(),
             "weights": self.blend.weights.copy(),
             "squares": self.blend.squares.copy(),
             "scale": self.blend.scale.copy(),
@@ -307,14 +332,15 @@ class Statistics:
             items = empty_items(max(1024, len(refs)))
             for name in Items._fields:
                 getattr(items, name)[: len(refs)] = arrays[name]
+            terms = empty_terms()
+            for name in Terms._fields:
+                getattr(terms, name)[:] = arrays[f"term_{name}"]
             co = empty_co_clicks(len(self.co.item))
             if len(arrays["slot_items"]) == len(co.item):
                 co.item[:] = arrays["slot_items"]
                 co.clicks[:] = arrays["slot_clicks"]
                 co.together[tuple(arrays["together_pairs"])] = arrays["together_counts"]
                 co.next[tuple(arrays["next_pairs"])] = arrays["next_counts"]
-                co.neighbours[:] = arrays["neighbours"]
-                co.followers[:] = arrays["followers"]
             else:  # another number of slots is configured now: co-clicks start anew
                 items.slot[:] = NO_SLOT
             blend = BlendState(arrays["weights"], arrays["squares"], arrays["scale"])
@@ -326,7 +352,7 @@ class Statistics:
             raise
         except Exception as error:  # numpy and zipfile raise many types
             raise CheckpointError(f"not a checkpoint: {type(error).__name__}") from error
-        self.items, self.co, self.blend, self.tag_counts = items, co, blend, tags
+        self.items, self.co, self.terms, self.blend, self.tag_counts = items, co, terms, blend, tags
         self.scale = np.stack(scale_of(blend))
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_counted, self._next_fit = num_counted, next_fit

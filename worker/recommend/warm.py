@@ -32,13 +32,11 @@ def warm_up() -> None:
     tastes = Tastes(interests, np.zeros_like(interests), np.ones((2, 2), dtype=np.float32))
     recommender.rank(reading, tastes, 10, 2, np.zeros(2, dtype=np.int64))
     _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
-    statistics.apply(
-        pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), catalogue.tags_of
-    )
+    statistics.apply(pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), catalogue)
     shown = (np.array([1, 2]), np.array([True, False]))
     _, gradient = recommender.impression_lessons(reading, tastes, 10, [shown, shown])
     refs = catalogue.refs()[shown[0]]
-    statistics.apply(pack_impression(refs, shown[1], gradient), catalogue.tags_of)
+    statistics.apply(pack_impression(refs, shown[1], gradient), catalogue)
     statistics.fit()
 
 

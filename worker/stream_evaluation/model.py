@@ -23,6 +23,7 @@ from worker.recommend.recommender import Recommender, Tastes
 from worker.recommend.statistics import Statistics
 from worker.settings import Settings
 from worker.stream_evaluation.protocol import LoadedStream
+from worker.terms import article_terms
 
 ABLATIONS = tuple(SOURCES)
 """Each source that can be left out."""
@@ -84,7 +85,7 @@ class WorkerRecommender:
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         member = _NOBODY if tastes.membership is None else tastes.membership
         told = pack_counted(merged, counted, lesson, member[0])
-        self._statistics.apply(told, self._catalogue.tags_of)
+        self._statistics.apply(told, self._catalogue)
         if self._statistics.fit_is_due:
             self._statistics.fit()
 
@@ -113,14 +114,17 @@ def _catalogue(stream: LoadedStream, model: Model | None) -> Catalogue:
             for title, body, tags in zip(stream.titles, stream.bodies, stream.tags, strict=True)
         ]
         rows = [row.tobytes() for row in model.encode(texts)]
-    for article_id, row, tags, published_ms, language in zip(
-        stream.article_ids,
-        rows,
-        stream.tags,
-        stream.published_ms.tolist(),
-        stream.languages,
-        strict=True,
-    ):
-        published = None if published_ms < 0 else published_ms
-        catalogue.put(EncodedArticle(article_id, "", row, list(tags), published, language))
+    for at, (article_id, row) in enumerate(zip(stream.article_ids, rows, strict=True)):
+        tags, published_ms = list(stream.tags[at]), int(stream.published_ms[at])
+        catalogue.put(
+            EncodedArticle(
+                article_id,
+                "",
+                row,
+                tags,
+                None if published_ms < 0 else published_ms,
+                stream.languages[at],
+                article_terms(stream.titles[at], stream.bodies[at], tags),
+            )
+        )
     return catalogue
