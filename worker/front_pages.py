@@ -21,7 +21,7 @@ from worker.intake import PackedImpression
 from worker.model import Estimates, Model
 from worker.reading import Reading, read, tag_interests, unknown_refs
 from worker.recommend.barred import Limits
-from worker.recommend.click_log import pack_clicks, pack_impression
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression
 from worker.recommend.learn import WINDOW
 from worker.recommend.recommender import Lesson, Recommender, Tastes
 from worker.recommend.segments import AGE_BOUNDS
@@ -254,5 +254,5 @@ def pack_counted(
 ) -> bytes:
     """Pack the counted clicks of one reader with the clicks before them that count with them."""
     end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
-    packed = history[HEADER_BYTES:end]
-    return pack_clicks(packed, counted, member, lesson.gradient, lesson.spread, *lesson.kind)
+    learned = Learned(lesson.gradient, lesson.spread) if lesson.gradient.any() else None
+    return pack_clicks(history[HEADER_BYTES:end], counted, member, learned, *lesson.kind)

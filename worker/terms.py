@@ -94,8 +94,8 @@ def text_vectors(terms: NDArray[np.int32], rarity: NDArray[np.float32]) -> NDArr
         of = terms[rows, place]
         vectors[rows] += rarity[of, None] * directions[of]
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.where(norms > 0, norms, 1.0).astype(np.float32)
-    return unit
+    vectors /= np.where(norms > 0, norms, 1.0)
+    return vectors
 
 
 _kept: list[NDArray[np.int8]] = []

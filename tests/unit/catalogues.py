@@ -5,6 +5,7 @@ import numpy as np
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
 from worker.catalogue import Catalogue
+from worker.terms import article_terms
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_800_000_000_000
@@ -18,10 +19,12 @@ def article(
     age_h: float | None = 0.0,
     language: str | None = None,
     value: float = 1.0,
+    title: str | None = None,
 ) -> EncodedArticle:
     published = None if age_h is None else NOW_MS - int(age_h * HOUR_MS)
     row = np.full(WIDTH, value, dtype="<f4").tobytes()
-    return EncodedArticle(article_id, "v1", row, tags, published, language)
+    terms = article_terms(title, None, tags)
+    return EncodedArticle(article_id, "v1", row, tags, published, language, terms)
 
 
 def catalogue(*articles: EncodedArticle) -> Catalogue:

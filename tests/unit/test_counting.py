@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
 from schemas.showings import IMPRESSION_BYTES, pack_showings
 from worker.counting import counted_impressions, counted_positions
-from worker.recommend.click_log import CountedImpression, pack_clicks, pack_impression, unpack
+from worker.recommend.click_log import (
+    CountedClicks,
+    CountedImpression,
+    Learned,
+    pack_clicks,
+    pack_impression,
+    unpack,
+)
+from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
 
 Clicks = list[tuple[int, str]]
 clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
@@ -65,17 +73,21 @@ def test_bytes_that_only_look_like_an_article_do_not_hide_it() -> None:
 def test_what_is_packed_is_unpacked() -> None:
     body = b"".join(sorted(entries([(1, "a"), (2, "b"), (3, "c")]), reverse=True))
     member = np.array([0.0, 1.0, 0.5], dtype=np.float32)
-    gradient = np.array([0.25, -1.5])
-    packed = pack_clicks(body, [0, 2], member, gradient, 3, 1)
+    gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
+    gradient[2], gradient[9, 4] = 0.25, -1.5
+    learned = Learned(gradient, np.arange(NUM_READER) / 8)
+    packed = pack_clicks(body, [0, 2], member, learned, 3, 1)
     without = pack_clicks(body, [1], member, None, 0, 0)
     first, second = unpack(packed + without)
     assert first.times_ms.tolist() == [3, 2, 1]
     assert first.refs.tolist() == [int.from_bytes(article_ref(name), "big") for name in "cba"]
     assert first.counted == [0, 2]
     assert (first.length, first.gap) == (3, 1)
-    assert first.gradient is not None and first.gradient.tolist() == [0.25, -1.5]
+    assert isinstance(first, CountedClicks) and isinstance(second, CountedClicks)
+    assert first.learned is not None
+    assert all(map(np.array_equal, first.learned, learned))
     assert first.membership == pytest.approx([0, 1, 0.5], abs=1 / 255)
-    assert second.gradient is None and second.counted == [1]
+    assert second.learned is None and second.counted == [1]
 
 
 @pytest.mark.parametrize("cut", [2, 9, 30])
@@ -144,5 +156,5 @@ def test_what_was_shown_is_packed_and_unpacked() -> None:
         with pytest.raises(ValueError):
             list(unpack(broken))
     # As a worker of before passed over it: by the first byte.
-    unknown = packed[:4] + b"\3" + packed[5:]
+    unknown = packed[:4] + b"\1" + packed[5:]
     assert len(list(unpack(unknown + packed))) == 1

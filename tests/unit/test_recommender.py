@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
@@ -14,11 +13,19 @@ from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
 from worker import messages
 from worker.catalogue import Catalogue
 from worker.reading import Reading, read, tag_interests
-from worker.recommend.features import FEATURES, NUM_FEATURES, SOURCES
+from worker.recommend.features import (
+    AGE_ROWS,
+    FEATURES,
+    GAP_ROWS,
+    LENGTH_ROWS,
+    NUM_AGES,
+    NUM_FEATURES,
+    NUM_WEIGHT_ROWS,
+    SOURCES,
+)
 from worker.recommend.learn import count_click
-from worker.recommend.lessons import choice_gradient
 from worker.recommend.options import Filters, Options, Selection
-from worker.recommend.recommender import Ranked, Recommender, Tastes
+from worker.recommend.recommender import Lesson, Ranked, Recommender, Tastes
 from worker.recommend.statistics import Statistics
 
 PLAIN = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0))
@@ -194,7 +201,8 @@ def test_a_shortlist_ranks_as_everything_does() -> None:
     reader = see(news, history(*((f"a{i}", float(i)) for i in range(1, 9))))
     found = made.rank(*reader, NOW_MS, 10)
     allowed = [row for row in range(250) if f"a{row}" not in {f"a{i}" for i in range(1, 9)}]
-    # What is given is scored by the weights of impressions: let them be those of pages.
+    # What is given is scored by the weights of impressions: let them be those of pages, which
+    # nothing has taught yet to differ by age.
     made.statistics.blend.weights[-1] = made.statistics.blend.weights[0]
     scores, _ = made.score(*reader, NOW_MS, np.array(allowed))
     best = sorted(scores.tolist(), reverse=True)[:10]
@@ -228,25 +236,49 @@ def test_a_source_that_is_off_weighs_nothing_and_learns_nothing(source: str) -> 
     off = list(SOURCES[source])
     assert not made.rank(*reader, NOW_MS, 10).shares[:, :, off].any()
     (lesson,) = made.lessons(*reader, NOW_MS, np.array([5]))
-    assert not lesson.gradient[off].any() and lesson.gradient.any()
+    assert not lesson.gradient[:, off].any() and lesson.gradient.any()
 
 
 def test_the_gradient_is_that_of_the_log_probability() -> None:
+    news = many(40, seed=4)
+    made = recommender(news)
     random = np.random.default_rng(0)
-    table = random.normal(size=(7, NUM_FEATURES)).astype(np.float32)
-    weight = random.normal(size=NUM_FEATURES)
+    for at in range(200):
+        click(made, f"a{int(random.zipf(1.5)) % 40}", NOW_MS - int(at * HOUR_MS / 4))
+    made.statistics.blend.weights[:-1] = random.normal(size=(NUM_WEIGHT_ROWS - 1, NUM_FEATURES)) / 3
+    reader = see(news, history(("a1", 1), ("a2", 3)))
+    row = 20
 
-    def log_probability(weights: NDArray[np.float64]) -> float:
-        scores = table @ weights + np.where(np.arange(7) >= 5, np.log(3.0), 0.0)
-        return float(scores[2] - np.log(np.exp(scores).sum()))
+    def lesson() -> Lesson:
+        # All articles are candidates, so that the choice is among the same ones at any weights.
+        (found,) = made.lessons(*reader, NOW_MS, np.array([row]))
+        return found
 
-    gradient = np.zeros(NUM_FEATURES)
-    choice_gradient(table, weight, 2, 5, float(np.log(3.0)), gradient)
-    step = 1e-5
-    for feature in range(NUM_FEATURES):
-        moved = np.eye(NUM_FEATURES)[feature] * step
-        rise = log_probability(weight + moved) - log_probability(weight - moved)
-        assert gradient[feature] == pytest.approx(rise / (2 * step), abs=1e-5)
+    def log_probability() -> float:
+        found = made.rank(*reader, NOW_MS, 38)
+        (place,) = np.flatnonzero(found.rows[0] == row)
+        scores = found.scores[0].astype(np.float64)
+        return float(scores[place] - np.log(np.exp(scores).sum()))
+
+    gradient, spread, kind = lesson()
+    assert np.allclose(gradient[:NUM_AGES].sum(axis=0), gradient[NUM_AGES:].sum(axis=0), atol=1e-4)
+    common = gradient[:NUM_AGES].sum(axis=0)
+    weights, step = made.statistics.blend.weights, 0.02
+    rows = [(0, common), (LENGTH_ROWS + kind.length, common), (GAP_ROWS + kind.gap, common)]
+    rows += [(AGE_ROWS + at, gradient[at]) for at in np.flatnonzero(gradient.any(axis=1))]
+    for at, expected in rows:
+        for feature in random.choice(NUM_FEATURES, 6, replace=False):
+            held = weights[at, feature]
+            weights[at, feature] = held + step
+            made.statistics.num_changes += 1
+            high = log_probability()
+            weights[at, feature] = held - step
+            made.statistics.num_changes += 1
+            low = log_probability()
+            weights[at, feature] = held
+            made.statistics.num_changes += 1
+            assert expected[feature] == pytest.approx((high - low) / (2 * step), abs=5e-3)
+    assert (spread >= 0).all() and spread.any()
 
 
 def test_the_blend_learns_what_the_stream_rewards() -> None:
@@ -261,7 +293,7 @@ def test_the_blend_learns_what_the_stream_rewards() -> None:
             continue
         reader = see(news, history((f"a{read_before}", 1)))
         (lesson,) = made.lessons(*reader, NOW_MS, np.array([clicked]))
-        made.statistics.learn(lesson.gradient, *lesson.kind)
+        made.statistics.learn(lesson.gradient, lesson.spread, *lesson.kind)
     risen = made.statistics.blend.weights[0] - before
     assert FEATURES[int(risen.argmax())] == "tags" and risen.max() > 0.3
 

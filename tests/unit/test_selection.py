@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.state import Articles
 from worker.recommend.selection import likeness, select
+from worker.recommend.state import Articles
 
 
 def articles(*tags: tuple[int, ...], vectors: list[list[float]] | None = None) -> Articles:
@@ -12,7 +12,9 @@ def articles(*tags: tuple[int, ...], vectors: list[list[float]] | None = None) -
     for row, each in enumerate(tags):
         table[row, : len(each)] = each
     rows = np.zeros((len(tags), 2)) if vectors is None else np.array(vectors)
-    return Articles(table, np.full(len(tags), -1, dtype=np.int16), rows.astype(np.float32))
+    terms = np.full((len(tags), 1), -1, dtype=np.int32)
+    languages = np.full(len(tags), -1, dtype=np.int16)
+    return Articles(table, languages, terms, rows.astype(np.float32))
 
 
 def chosen(

@@ -1,20 +1,30 @@
 """Shared statistics: the same log makes the same, whoever counts it and from which checkpoint."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
-from worker.recommend.click_log import pack_clicks, pack_impression, unpack
-from worker.recommend.features import NUM_FEATURES
+from worker.recommend.click_log import (
+    CountedClicks,
+    Learned,
+    pack_clicks,
+    pack_impression,
+    unpack,
+)
+from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
 from worker.recommend.item_model import PENALTY, fit_item_model
-from worker.recommend.learn import count_click
+from worker.recommend.learn import HALVED_AFTER, count_click
 from worker.recommend.options import Blend
-from worker.recommend.state import NEVER_MS, NO_SLOT, empty_co_clicks, empty_items
+from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
 from worker.recommend.statistics import CheckpointError, Statistics
+from worker.terms import article_terms, unpack_terms
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 HOUR_MS = 3_600_000
+ROWS = NUM_AGES + NUM_QUIETS
 
 
 def number(name: str) -> int:
@@ -25,8 +35,24 @@ def entry(time: int, *names: str, gradient: bool = True) -> bytes:
     """Pack a click on the first article after clicks on the others."""
     body = b"".join(pack_entry(time - at, None, article_ref(each)) for at, each in enumerate(names))
     member = np.array([0.8, 0.2], dtype=np.float32)
-    step = np.linspace(-1, 1, NUM_FEATURES) if gradient else None
-    return pack_clicks(body, [0], member, step, 1, 0)
+    return pack_clicks(body, [0], member, lesson() if gradient else None, 1, 0)
+
+
+def lesson() -> Learned:
+    steps = np.linspace(-1, 1, ROWS * NUM_FEATURES).reshape(ROWS, NUM_FEATURES)
+    return Learned(steps, np.ones(NUM_READER))
+
+
+class Known:
+    """Thirty articles, of which every fourth is about the same."""
+
+    tags: ClassVar = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
+
+    def tags_of(self, ref: int) -> tuple[str, ...]:
+        return self.tags.get(ref, ())
+
+    def terms_of(self, ref: int) -> NDArray[np.int32]:
+        return unpack_terms(article_terms(None, None, self.tags_of(ref)))
 
 
 def stream(num: int, seed: int = 0) -> list[bytes]:
@@ -56,7 +82,7 @@ def equal(one: Statistics, other: Statistics) -> bool:
     a, b = one.number(refs), other.number(refs)
     same = [
         np.array_equal(getattr(one.items, field)[a], getattr(other.items, field)[b])
-        for field in ("first_ms", "last_ms", "counts", "shown")
+        for field in ("first_ms", "last_ms", "counts", "shown", "appeal")
     ]
     together = [
         statistics.co.together[np.ix_(statistics.items.slot[at], statistics.items.slot[at])]
@@ -64,14 +90,16 @@ def equal(one: Statistics, other: Statistics) -> bool:
     ]
     same += [np.array_equal(*together), np.array_equal(one.blend.weights, other.blend.weights)]
     tags = one.tag_counts.keys() | other.tag_counts.keys()
+    for field in Terms._fields:
+        same.append(np.array_equal(getattr(one.terms, field), getattr(other.terms, field)))
+    same.append(np.array_equal(one.scale, other.scale))
     same += [np.array_equal(one.tag_counts[tag], other.tag_counts[tag]) for tag in tags]
     return all(same)
 
 
 def apply(statistics: Statistics, log: list[bytes]) -> Statistics:
-    tags = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
     for each in log:
-        statistics.apply(each, lambda ref: tags.get(ref, ()))
+        statistics.apply(each, Known())
     return statistics
 
 
@@ -132,11 +160,11 @@ def test_clicks_of_one_reader_are_counted_together_and_in_order() -> None:
     for item, before in ((0, []), (1, [0]), (2, [1, 0])):
         count_click(items, co, item, item, np.array(before, dtype=np.int64))
     slot = items.slot
-    assert co.together[slot[0], slot[2]] == co.together[slot[2], slot[0]] == 1
+    assert co.together[slot[1], slot[2]] == co.together[slot[2], slot[1]] == 1
+    assert co.together[slot[0], slot[2]] == pytest.approx(HALVED_AFTER / (HALVED_AFTER + 1))
     assert co.next[slot[1], slot[2]] == 1
     assert co.next[slot[0], slot[2]] == pytest.approx(0.8)
     assert co.next[slot[2], slot[0]] == 0
-    assert set(co.neighbours[slot[0]].tolist()) == {slot[1], slot[2], -1}
 
 
 def test_more_articles_than_slots_leave_the_latest_clicked() -> None:
@@ -146,23 +174,7 @@ def test_more_articles_than_slots_leave_the_latest_clicked() -> None:
         count_click(items, co, item, item, before)
     assert np.flatnonzero(items.slot[:10] != NO_SLOT).tolist() == [6, 7, 8, 9]
     assert sorted(co.item.tolist()) == [6, 7, 8, 9]
-    for slot in range(4):
-        near = co.neighbours[slot][co.neighbours[slot] >= 0]
-        assert (co.together[slot, near] > 0).all() and slot not in near
-
-
-def test_neighbours_are_the_strongest() -> None:
-    random = np.random.default_rng(3)
-    items, co = empty_items(64), empty_co_clicks(64)
-    for time in range(3000):
-        picked = random.choice(60, 4, replace=False, p=np.arange(1, 61) / 1830).astype(np.int64)
-        count_click(items, co, int(picked[0]), time, picked[1:])
-    for slot in np.flatnonzero(co.item >= 0):
-        near = co.neighbours[slot][co.neighbours[slot] >= 0]
-        strengths = co.together[slot, near]
-        assert (np.diff(strengths) <= 0).all()
-        others = np.delete(co.together[slot], near)
-        assert strengths[-1] >= others.max()
+    assert not co.together[[0, 1, 2, 3], [0, 1, 2, 3]].any()
 
 
 def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None:
@@ -197,32 +209,32 @@ def test_weights_stay_within_their_bound() -> None:
 def test_the_item_model_is_the_closed_form() -> None:
     random = np.random.default_rng(1)
     items, co = empty_items(16), empty_co_clicks(16)
-    clicks = np.zeros((200, 8))
+    gram = np.zeros((8, 8))
     for reader in range(200):
         read = random.choice(8, random.integers(2, 5), replace=False).astype(np.int64)
-        clicks[reader, read] = 1
+        for at, one in enumerate(read):
+            gram[one, one] += 1
+            for apart, other in enumerate(read[:at][::-1]):
+                gram[[one, other], [other, one]] += HALVED_AFTER / (HALVED_AFTER + apart)
         for at, item in enumerate(read):
             count_click(items, co, int(item), reader * 10 + at, read[:at][::-1].copy())
     fitted = fit_item_model(co)
-    gram = clicks.T @ clicks
     inverse = np.linalg.inv(gram + PENALTY * np.diag(gram).mean() * np.eye(8))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     slots = items.slot[:8]
-    assert np.allclose(fitted.weights[np.ix_(slots, slots)], expected, atol=1e-5)
+    assert np.allclose(fitted[np.ix_(slots, slots)], expected, atol=1e-5)
 
 
-def test_a_gradient_of_other_features_is_refused_before_anything_counts() -> None:
+@pytest.mark.parametrize(("place", "value"), [("length", 9), ("gap", 7)])
+def test_a_kind_of_reader_that_is_not_is_refused_before_anything_counts(
+    place: str, value: int
+) -> None:
     statistics = Statistics(8)
     (clicks,) = unpack(entry(1000, "a1"))
-    for wrong in (
-        clicks._replace(gradient=np.ones(3, dtype=np.float32)),
-        clicks._replace(gradient=np.full(NUM_FEATURES, np.nan, dtype=np.float32)),
-        clicks._replace(length=9),
-        clicks._replace(gap=7),
-    ):
-        with pytest.raises(ValueError, match="does not fit"):
-            statistics.count(wrong, lambda _: ())
+    assert isinstance(clicks, CountedClicks)
+    with pytest.raises(ValueError, match="no such kind"):
+        statistics.count(clicks._replace(**{place: value}), Known())
     assert statistics.num_counted == 0
 
 
@@ -230,11 +242,12 @@ def test_clicks_of_one_batch_on_new_articles_count_together() -> None:
     statistics = Statistics(8)
     body = b"".join(pack_entry(9 - at, None, article_ref(name)) for at, name in enumerate("abcb"))
     told = pack_clicks(body, [0, 2, 3], np.ones(2, dtype=np.float32), None, 0, 0)
-    statistics.apply(told, lambda _: ())
+    statistics.apply(told, Known())
     a, b, c = statistics.number(np.array([number(name) for name in "abc"], dtype=np.int64))
     slot, together = statistics.items.slot, statistics.co.together
-    assert together[slot[a], slot[b]] == together[slot[a], slot[c]] == 1  # b twice before a: once
+    assert together[slot[a], slot[b]] == 1  # b twice before a: once
     assert together[slot[b], slot[c]] == 1
+    assert together[slot[a], slot[c]] == pytest.approx(HALVED_AFTER / (HALVED_AFTER + 1))
 
 
 def test_a_model_with_other_segments_begins_anew() -> None:
@@ -253,5 +266,4 @@ def test_what_is_forgotten_leaves_nothing_to_its_slot() -> None:
     statistics.forget_oldest(np.empty(0, dtype=np.int64))
     free = np.flatnonzero(statistics.co.item < 0)
     assert len(free) and not statistics.co.together[free].any()
-    for near in (statistics.co.neighbours, statistics.co.followers):
-        assert not np.isin(near, free).any()
+    assert not statistics.co.together[:, free].any() and not statistics.co.next[:, free].any()

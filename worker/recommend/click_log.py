@@ -32,7 +32,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BBBBHHHIH")
 _SHOWN_HEAD = struct.Struct(">BHHI")
 _NUM_ROWS = NUM_AGES + NUM_QUIETS
-_SPREAD_BYTES = 4 * 2 * NUM_READER
+_SPREAD_BYTES = 4 * NUM_READER
 _LEAST_STEP = 1e-3
 """Rows of a gradient that are smaller everywhere are not worth their bytes."""
 
@@ -58,12 +58,12 @@ class Learned(NamedTuple):
     """What a click taught its worker; see `lessons.learn_click`.
 
     Attributes:
-        gradient: (NUM_AGES + NUM_QUIETS, F) float32.
-        spread: (2, R) float32.
+        gradient: (NUM_AGES + NUM_QUIETS, F).
+        spread: (R,).
     """
 
-    gradient: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    gradient: NDArray[Any]
+    spread: NDArray[Any]
 
 
 class CountedClicks(NamedTuple):
@@ -105,16 +105,16 @@ def pack_clicks(
     entries: bytes,
     counted: Sequence[int],
     membership: NDArray[np.float32],
-    gradient: NDArray[np.float64],
-    spread: NDArray[np.float64],
+    learned: Learned | None,
     length: int,
     gap: int,
 ) -> bytes:
     """Pack what one reader did; `entries` as in a history, without its header."""
-    rows = np.flatnonzero(np.abs(gradient).max(axis=1) >= _LEAST_STEP)
-    learned = b""
-    if len(rows):
-        learned = spread.astype(">f4").tobytes() + gradient[rows].astype(">f2").tobytes()
+    lesson, rows = b"", np.empty(0, dtype=np.int64)
+    if learned is not None:
+        gradient, spread = learned
+        rows = np.flatnonzero(np.abs(gradient).max(axis=1) >= _LEAST_STEP)
+        lesson = spread.astype(">f4").tobytes() + gradient[rows].astype(">f2").tobytes()
     shares: bytes = np.rint(np.clip(membership, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
     positions: bytes = np.asarray(counted, dtype=">u2").tobytes()
     head: bytes = _HEAD.pack(
@@ -126,9 +126,9 @@ def pack_clicks(
         len(counted),
         len(entries) // ENTRY_BYTES,
         _FINGERPRINT,
-        len(learned),
+        len(lesson),
     )
-    body = head + learned + shares + positions + entries
+    body = head + lesson + shares + positions + entries
     return _LENGTH.pack(len(body)) + body
 
 
@@ -231,4 +231,4 @@ def _learned(packed: bytes, bits: int) -> Learned | None:
     spread = np.frombuffer(packed[:_SPREAD_BYTES], dtype=">f4").astype(np.float32)
     if not (np.isfinite(gradient).all() and np.isfinite(spread).all()):
         raise ValueError("what a click log entry teaches is not finite")
-    return Learned(gradient, spread.reshape(2, NUM_READER))
+    return Learned(gradient, spread)

@@ -2,8 +2,8 @@
 
 Those of an article alone come first: they are computed once for a batch of readers, standardised
 over all articles on offer. Those of a reader and an article follow; they are computed for
-candidates only, and scaled by what they usually deviate by within a choice: where nothing speaks
-for any article, they stay small. So a weight means the same on every stream.
+candidates only, and divided by what they usually deviate by within a choice: where nothing speaks
+for any article, they stay 0. So a weight means the same on every stream.
 """
 
 import numpy as np

@@ -51,8 +51,8 @@ def learn_click(
     The click is a choice among everything on offer: a softmax of the scores. gradient:
     (NUM_AGES + NUM_QUIETS, F) of the log-probability of the click, by the weights of each age
     and of each kind by last click; the sum over ages is that by the common weights. spread:
-    (2, R), mean and variance of the readers' features in the choice. Both 0 where the article
-    was not on offer.
+    (R,), the variance of the readers' features in the choice. Both 0 where the article was not
+    on offer.
     """
     kind = kind_of(reader, moment, readers)
     gradient[:] = 0.0
@@ -100,7 +100,7 @@ def learn_click(
         stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
     listed = candidates[:num]
     table = np.empty((num, NUM_READER), dtype=np.float32)
-    worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
+    worth = np.empty((NUM_KINDS, NUM_READER), dtype=np.float32)
     score = np.empty(num, dtype=np.float32)
     fill_features(reader, listed, moment, items, sums, articles, readers, table)
     weigh_kinds(weights, scale, kind, worth)
@@ -147,7 +147,7 @@ def misses(score: NDArray[np.float32], share: NDArray[np.float64], at: int) -> N
 def measure_spread(
     table: NDArray[np.float32], share: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:
-    """Write the mean and the variance of each column of (C, R), weighted by share, (C,)."""
+    """Write the variance of each column of (C, R), weighted by share, (C,)."""
     total = share.sum()
     for feature in range(table.shape[1]):
         mean = 0.0
@@ -156,8 +156,7 @@ def measure_spread(
             mean += share[c] * table[c, feature]
             square += share[c] * table[c, feature] * table[c, feature]
         mean /= total
-        out[0, feature] = mean
-        out[1, feature] = max(square / total - mean * mean, 0.0)
+        out[feature] = max(square / total - mean * mean, 0.0)
 
 
 @compiled

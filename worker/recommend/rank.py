@@ -61,7 +61,7 @@ def rank_readers(
     candidates = np.empty(MAX_CANDIDATES, dtype=np.int64)
     table = np.empty((MAX_CANDIDATES, NUM_READER), dtype=np.float32)
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
-    worth = np.empty((NUM_KINDS, NUM_READER + 1), dtype=np.float32)
+    worth = np.empty((NUM_KINDS, NUM_READER), dtype=np.float32)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     top = np.empty(wanted, dtype=np.int64)
     weighed = Kind(-1, -1)

@@ -91,7 +91,7 @@ class Lesson(NamedTuple):
 
     Attributes:
         gradient: (NUM_AGES + NUM_QUIETS, F).
-        spread: (2, R).
+        spread: (R,).
         kind: the reader's.
     """
 
@@ -234,7 +234,7 @@ class Recommender:
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
             gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
-            spread = np.zeros((2, NUM_READER))
+            spread = np.zeros(NUM_READER)
             kind = Kind(0, 0)
             if row >= 0:
                 kind = learn_click(

@@ -110,8 +110,8 @@ class BlendState(NamedTuple):
     Attributes:
         weights: (rows, features) float64; see `features.NUM_WEIGHT_ROWS`.
         squares: the same shape, sums of squared gradients.
-        scale: (3, R) float64 of the readers' features: sums over choices of the mean and of the
-            variance among the articles of the choice, and the number of choices.
+        scale: (2, R) float64 of the readers' features: sum over choices of the variance among the
+            articles of the choice, and the number of choices.
     """
 
     weights: NDArray[np.float64]
@@ -202,16 +202,15 @@ def starting_blend(over: Mapping[str, float]) -> BlendState:
     # What is clicked when it is shown: to begin with, that alone.
     weights[-1, FEATURES.index("appeal")] = 1.0
     usual = np.array([USUAL_DEVIATIONS[name] for name in READER_FEATURES])
-    scale = USUAL_FOR * np.stack([np.zeros(len(usual)), usual**2, np.ones(len(usual))])
+    scale = USUAL_FOR * np.stack([usual**2, np.ones(len(usual))])
     return BlendState(weights, np.full(weights.shape, 10.0), scale)
 
 
-def scale_of(blend: BlendState) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the means and the factors of the readers' features, (R,) each.
+def scale_of(blend: BlendState) -> NDArray[np.float64]:
+    """Return the factors of the readers' features, (R,).
 
     A feature that has never told articles apart has the factor 0.
     """
-    means, variances, nums = blend.scale
+    variances, nums = blend.scale
     deviations = np.sqrt(variances / nums)
-    factors = np.where(deviations > _LEAST_DEVIATION, 1.0 / np.maximum(deviations, 1e-12), 0.0)
-    return means / nums, factors
+    return np.where(deviations > _LEAST_DEVIATION, 1.0 / np.maximum(deviations, 1e-12), 0.0)

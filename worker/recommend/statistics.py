@@ -90,8 +90,8 @@ class Statistics:
         options = options or Blend()
         self._starting_weights = options.weights
         self.blend: BlendState = starting_blend(options.weights)
-        self.scale = np.stack(scale_of(self.blend))
-        """Means and factors of the readers' features, (2, R)."""
+        self.scale = scale_of(self.blend)
+        """Factors of the readers' features, (R,)."""
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
         self.num_counted = 0
@@ -163,7 +163,7 @@ class Statistics:
         self.co = empty_co_clicks(len(self.co.item))
         self.terms = empty_terms()
         self.blend = starting_blend(self._starting_weights)
-        self.scale = np.stack(scale_of(self.blend))
+        self.scale = scale_of(self.blend)
         self.tag_counts = {}
         self.num_counted, self._next_fit = 0, FIRST_FIT
         self._numbers = {}
@@ -218,9 +218,9 @@ class Statistics:
         for at in np.flatnonzero(gradient.any(axis=1)).tolist():
             self._move(gradient[at], AGE_ROWS + at, self._learning_rate)
         if self._learning_rate:
-            self.blend.scale[:2] += spread
-            self.blend.scale[2] += 1.0
-            self.scale = np.stack(scale_of(self.blend))
+            self.blend.scale[0] += spread
+            self.blend.scale[1] += 1.0
+            self.scale = scale_of(self.blend)
 
     def learn_shown(self, gradient: NDArray[Any]) -> None:
         """Move the weights of impressions up a gradient, (F,)."""
@@ -353,7 +353,7 @@ class Statistics:
         except Exception as error:  # numpy and zipfile raise many types
             raise CheckpointError(f"not a checkpoint: {type(error).__name__}") from error
         self.items, self.co, self.terms, self.blend, self.tag_counts = items, co, terms, blend, tags
-        self.scale = np.stack(scale_of(blend))
+        self.scale = scale_of(blend)
         self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
         self.num_counted, self._next_fit = num_counted, next_fit
         self.num_renumbered += 1

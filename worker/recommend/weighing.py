@@ -49,18 +49,13 @@ def weigh_kinds(
 ) -> None:
     """Write what each raw feature of a reader is worth for each kind of article.
 
-    scale: (2, R) means and factors. out: (NUM_KINDS, R + 1); the last column is what the means
-    would be worth, to be taken off.
+    scale: (R,) factors. out: (NUM_KINDS, R).
     """
     weight = np.empty(NUM_FEATURES)
     for kind in range(NUM_KINDS):
         weights_of(weights, reader, kind, weight)
-        taken = 0.0
         for feature in range(NUM_READER):
-            worth = weight[NUM_ARTICLE + feature] * scale[1, feature]
-            out[kind, feature] = worth
-            taken += worth * scale[0, feature]
-        out[kind, NUM_READER] = taken
+            out[kind, feature] = weight[NUM_ARTICLE + feature] * scale[feature]
 
 
 @compiled
@@ -77,7 +72,7 @@ def score_candidates(
     for c in range(len(candidates)):
         item = candidates[c]
         kind = moment.kind[item]
-        score = of_article[item] - worth[kind, NUM_READER]
+        score = of_article[item]
         for feature in range(NUM_READER):
             score += worth[kind, feature] * table[c, feature]
         out[c] = score
@@ -95,4 +90,4 @@ def write_row(
     for feature in range(NUM_ARTICLE):
         out[feature] = moment.features[item, feature]
     for feature in range(NUM_READER):
-        out[NUM_ARTICLE + feature] = (own[feature] - scale[0, feature]) * scale[1, feature]
+        out[NUM_ARTICLE + feature] = own[feature] * scale[feature]
