@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import msgspec
 import redis
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from tqdm import tqdm
 
 from schemas import keys
@@ -23,20 +22,18 @@ from schemas.bundle import load_manifest
 from schemas.errors import FrontpageError, UnavailableError
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
 from schemas.records import Article, Click, Recommendation, Visit
-from worker.emitter import connect_producer
 from worker.kafka_security import librdkafka_config
 from worker.messages import recommendation_id
-from worker.replay import Offsets, Progress
+from worker.replay import Progress
 from worker.settings import Settings
+from worker.stream_evaluation.live_exchange import Exchange
 from worker.stream_evaluation.live_services import LiveWorker, live_worker
 from worker.stream_evaluation.protocol import LoadedStream
 
 ANSWER_S = 120.0
 """Longest wait for an answer: a fit of the item model takes seconds of it."""
 
-_POLL_S = 0.2  # how late Ctrl-C, or a worker that has ended, is noticed
 _NO_HISTORY = bytes(HEADER_BYTES)
-_json = msgspec.json.Encoder()
 _pages = msgspec.json.Decoder(Recommendation)
 
 
@@ -86,22 +83,7 @@ class LiveRecommender:
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
         self._rows = {article_id: row for row, article_id in enumerate(stream.article_ids)}
         self._histories: dict[int, bytes] = {}
-        self._ends: Offsets = {}
-        self._failure: KafkaError | None = None
-        config = librdkafka_config(self._settings)
-        # One request at a time: a batch that is sent again must not come after the next one.
-        order = {"linger.ms": 0, "max.in.flight.requests.per.connection": 1}
-        self._producer = connect_producer({**config, **order})
-        self._consumer = Consumer(
-            {
-                **config,
-                "group.id": f"{self._settings.app_id}-evaluation",
-                "fetch.wait.max.ms": round(self._settings.fetch_wait_s * 1000),
-            }
-        )
-        # Not a subscription: nobody else reads these, and joining a group takes seconds.
-        answers = (self._settings.topic_recommendations, self._settings.topic_dead_letters)
-        self._consumer.assign([TopicPartition(topic, 0, 0) for topic in answers])
+        self._exchange = Exchange(worker)
 
     def publish_articles(self) -> None:
         """Publish the articles, and wait until the worker holds all of them."""
@@ -116,9 +98,8 @@ class LiveRecommender:
                 published_at=None if published_ms < 0 else published_ms,
                 language=stream.languages[row],
             )
-            self._send(self._settings.topic_articles, article_id, article)
-        self._producer.flush(ANSWER_S)
-        self._check()
+            self._exchange.send(self._settings.topic_articles, article_id, article)
+        self._exchange.flush()
         self._wait_for_articles()
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
@@ -126,7 +107,9 @@ class LiveRecommender:
         if k != self._settings.num_recommendations:
             raise ValueError(f"the worker makes pages of {self._settings.num_recommendations}")
         user_id = self._stream.user_ids[user]
-        self._send(self._settings.topic_visits, user_id, Visit(user_id=user_id, timestamp=now_ms))
+        self._exchange.send(
+            self._settings.topic_visits, user_id, Visit(user_id=user_id, timestamp=now_ms)
+        )
         page = self._answer(user_id, f"{self._page_id(user)}-{now_ms}")
         return [self._rows[item.article_id] for item in page.items]
 
@@ -137,7 +120,7 @@ class LiveRecommender:
         self._histories[user] = merge(held, [entry], self._settings.history_size)
         user_id, article_id = self._stream.user_ids[user], self._stream.article_ids[article]
         click = Click(user_id=user_id, article_id=article_id, timestamp=now_ms)
-        self._send(self._settings.topic_clicks, user_id, click)
+        self._exchange.send(self._settings.topic_clicks, user_id, click)
         self._answer(user_id, self._page_id(user))
 
     def score(self, user: int, articles: Sequence[int], now_ms: int) -> Sequence[float]:
@@ -152,9 +135,7 @@ class LiveRecommender:
 
     def close(self) -> None:
         """Close the connections."""
-        self._consumer.close()
-        self._producer.purge()
-        self._producer.flush(1)
+        self._exchange.close()
 
     def _page_id(self, user: int) -> str:
         return recommendation_id(self._histories.get(user, _NO_HISTORY), self._version)
@@ -163,7 +144,7 @@ class LiveRecommender:
         key = user_id.encode()
         deadline = time.monotonic() + ANSWER_S
         while True:
-            message = self._next_message()
+            message = self._exchange.next_message()
             if message is not None and message.key() == key:
                 page = _pages.decode(message.value() or b"")
                 if page.recommendation_id == wanted:
@@ -172,13 +153,15 @@ class LiveRecommender:
                 raise UnavailableError(f"the worker gave no answer within {ANSWER_S:.0f} s")
 
     def _wait_for_articles(self) -> None:
-        progress = Progress(librdkafka_config(self._settings), self._settings.app_id, self._ends)
+        progress = Progress(
+            librdkafka_config(self._settings), self._settings.app_id, self._exchange.ends
+        )
         total = self._stream.num_articles
         try:
             with tqdm(None, "articles", total, unit="", file=sys.stderr, leave=False) as bar:
                 while left := progress.num_left():
                     bar.update(total - left - bar.n)
-                    self._next_message()
+                    self._exchange.next_message()
         finally:
             progress.close()
         client = redis.Redis.from_url(self._settings.redis_url)
@@ -189,46 +172,3 @@ class LiveRecommender:
         # By their order articles are numbered, and by the numbers drawn.
         if [name.decode() for name in held] != list(self._stream.article_ids):
             raise UnavailableError("the worker has not taken the articles as they were sent")
-
-    def _next_message(self) -> Message | None:
-        """Return an answer if one comes soon.
-
-        Raises:
-            FrontpageError: when the worker has refused a message.
-            UnavailableError: when the brokers fail, or the worker has ended.
-        """
-        self._producer.poll(0)
-        message = self._consumer.poll(_POLL_S)
-        self._check()
-        if message is None:
-            self.worker.check()
-            return None
-        if error := message.error():
-            raise UnavailableError(f"Kafka: {error.str()}")
-        if message.topic() == self._settings.topic_dead_letters:
-            headers = dict(message.headers() or ())
-            raise FrontpageError(f"the worker refused a message: {headers['reason']!r}")
-        return message
-
-    def _send(self, topic: str, key: str, record: msgspec.Struct) -> None:
-        value = _json.encode(record)
-        while True:
-            try:
-                self._producer.produce(topic, value, key, on_delivery=self._on_delivery)
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                raise UnavailableError(f"Kafka: {error.args[0].str()}") from error
-        self._check()
-
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._failure = error
-            return
-        place = (message.topic() or "", message.partition() or 0)
-        self._ends[place] = max(self._ends.get(place, 0), (message.offset() or 0) + 1)
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise UnavailableError(f"Kafka: {self._failure.str()}")
