@@ -99,8 +99,12 @@ class LiveRecommender:
                 language=stream.languages[row],
             )
             self._exchange.send(self._settings.topic_articles, article_id, article)
-        self._exchange.flush()
+            if row == 0:
+                # What is sent before librdkafka knows the topic waits aside, and may come after
+                # what is sent later.
+                self._exchange.flush()
         self._wait_for_articles()
+        self._check_order()
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
         """Let the reader visit; return the page that comes."""
@@ -153,10 +157,11 @@ class LiveRecommender:
                 raise UnavailableError(f"the worker gave no answer within {ANSWER_S:.0f} s")
 
     def _wait_for_articles(self) -> None:
+        self._exchange.flush()
+        total = self._stream.num_articles
         progress = Progress(
             librdkafka_config(self._settings), self._settings.app_id, self._exchange.ends
         )
-        total = self._stream.num_articles
         try:
             with tqdm(None, "articles", total, unit="", file=sys.stderr, leave=False) as bar:
                 while left := progress.num_left():
@@ -164,6 +169,8 @@ class LiveRecommender:
                     self._exchange.next_message()
         finally:
             progress.close()
+
+    def _check_order(self) -> None:
         client = redis.Redis.from_url(self._settings.redis_url)
         try:
             held: list[bytes] = cast("Any", client.zrange(keys.CATALOGUE_INDEX, 0, -1))
