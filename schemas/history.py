@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 FORMAT_VERSION = 1
 HEADER_BYTES = 8
 ENTRY_BYTES = 16
+TIME_BYTES = 6
 REF_BYTES = 6
 
 ENTRY_DTYPE = np.dtype(

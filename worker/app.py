@@ -57,6 +57,7 @@ class App(faust.App):
 
     pipeline: Pipeline
     redis: Client
+    fetch_wait_s: float
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
@@ -133,6 +134,7 @@ def build_app(settings: Settings, model: Model) -> App:
     )
     app.pipeline = pipeline
     app.redis = redis
+    app.fetch_wait_s = settings.fetch_wait_s
     app.on_before_shutdown.connect(app.drain)
     # One agent per topic: articles are encoded while clicks go on.
     for topic in dict.fromkeys(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, TIME_BYTES, read_entries
 from schemas.records import Profile, Recommendation, ServedFeatures
 from worker import messages
 from worker.affinity import AffinityTable, membership
@@ -191,10 +191,7 @@ class FrontPages:
         for part in self._runs(len(readers)):
             group = readers[part]
             newest = [min(counted[i]) for i in group]
-            before = [
-                bytes(HEADER_BYTES) + histories[i][HEADER_BYTES + (at + 1) * ENTRY_BYTES :]
-                for i, at in zip(group, newest, strict=True)
-            ]
+            before = [before_click(histories[i], at) for i, at in zip(group, newest, strict=True)]
             seen = self._eye.see(before)
             clicked = self._clicked_rows([histories[i] for i in group], newest)
             lessons = self._recommender.lessons(seen.reading, seen.tastes, news_ms, clicked)
@@ -247,6 +244,32 @@ class FrontPages:
         step = min(READERS_PER_RUN, max(1, CELLS_PER_RUN // cells))
         for start in range(0, num_readers, step):
             yield slice(start, start + step)
+
+
+def before_click(history: bytes, at: int) -> bytes:
+    """Return what a reader had read before the newest click that counts; its sum is left out.
+
+    Of other clicks at the very same time, too: they were there before it, and where it is packed
+    among them says nothing.
+
+    >>> from schemas.history import article_ref, merge, num_clicks, pack_entry
+    >>> clicks = [pack_entry(time, None, article_ref(name)) for time, name in ((1, "a"), (2, "b"))]
+    >>> tied = merge(None, [*clicks, pack_entry(2, None, article_ref("c"))], 8)
+    >>> [num_clicks(before_click(tied, at)) for at in range(3)]
+    [2, 2, 0]
+    """
+    entries = [
+        history[start : start + ENTRY_BYTES]
+        for start in range(HEADER_BYTES, HEADER_BYTES + (at + 1) * ENTRY_BYTES, ENTRY_BYTES)
+    ]
+    click = entries.pop()
+    tied = [
+        entry
+        for entry in entries
+        if entry[:TIME_BYTES] == click[:TIME_BYTES] and entry[-REF_BYTES:] != click[-REF_BYTES:]
+    ]
+    older = history[HEADER_BYTES + (at + 1) * ENTRY_BYTES :]
+    return _NO_HISTORY + b"".join(tied) + older
 
 
 def pack_counted(

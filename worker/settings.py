@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: Annotated[float, msgspec.Meta(ge=1.0, le=60.0)] = 6.0
     """How long until a silent worker's partitions go to others."""
     commit_interval_s: Seconds = 1.0
+    fetch_wait_s: Annotated[float, msgspec.Meta(ge=0.001, le=60.0)] = 1.5
+    """How long brokers may hold back the answer to a fetch that finds nothing new. Apache Kafka
+    answers as soon as something comes; the embedded broker lets the time pass."""
 
     topic_articles: Name = "articles"
     topic_clicks: Name = "clicks"

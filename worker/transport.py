@@ -57,8 +57,20 @@ class _ChunkCodec(codecs.Codec):
 codecs.register(CODEC, _ChunkCodec())
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Wait in a fetch as long as the settings say, where Faust has a number of its own."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = round(cast("Any", self.app).fetch_wait_s * 1000)
+        return consumer
+
+
 class Consumer(driver.Consumer):
     """Deliver chunks and commit what is stored."""
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

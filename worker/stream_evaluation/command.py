@@ -1,8 +1,10 @@
 """The subcommand that measures recommendations on a reading set."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -41,6 +43,12 @@ _existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
     default=False,
     help="Measure the model without each of its sources, too.",
 )
+@click.option("--live", is_flag=True, help="The model's figures from a worker, Kafka and Redis.")
+@click.option(
+    "--configured-kafka",
+    is_flag=True,
+    help="With --live: on the brokers of FRONTPAGE_KAFKA_…, in topics of its own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.option(
     "--plot",
@@ -55,12 +63,16 @@ def evaluate_stream(
     shuffle_within_reader: int | None,
     limit: int | None,
     with_ablations: bool,
+    live: bool,
+    configured_kafka: bool,
     as_json: bool,
     plot_file: Path | None,
 ) -> None:
     """Measure recommendations on a reading set, beside baselines: every click before it is learned.
 
-    Without --bundle nothing is inferred of readers and no texts are compared.
+    Without --bundle nothing is inferred of readers and no texts are compared. With --live a worker
+    of its own does the same as is done without: the figures are equal, but for impressions, which
+    no topic brings to a worker.
     """
     # Imported here: everything of the worker that ranks comes with the model.
     from worker.stream_evaluation.baselines import baselines_of
@@ -72,6 +84,10 @@ def evaluate_stream(
     name = cast(ProtocolName, protocol)
     if plot_file is not None and name != "prequential":
         raise click.UsageError("--plot draws the prequential protocol, which goes over time")
+    if live:
+        _check_live(name, bundle, with_ablations)
+    elif configured_kafka:
+        raise click.UsageError("--configured-kafka is for --live")
     stream = load_stream(
         ReadingSet(dataset), limit=limit, shuffle_within_reader=shuffle_within_reader
     )
@@ -79,11 +95,18 @@ def evaluate_stream(
         raise FrontpageError(f"{dataset}: no clicks to measure on")
     if stream.num_left_out:
         click.echo(f"{stream.num_left_out:,} clicks left out: no such article", err=True)
+    if live and stream.impressions:
+        click.echo(f"{len(stream.impressions):,} impressions left out: --live has none", err=True)
+        stream = replace(stream, impressions=())
 
     def model(without: str | None = None) -> StreamRecommender:
         return build_recommender(stream, bundle, without)
 
-    whole = _measured(stream, model, name, "model")
+    if live:
+        assert bundle is not None
+        whole = _measured_live(stream, bundle, configured_kafka)
+    else:
+        whole = _measured(stream, model, name, "model")
     baselines = {
         each: _measured(stream, build, name, each) for each, build in baselines_of(stream).items()
     }
@@ -95,6 +118,25 @@ def evaluate_stream(
     if plot_file is not None:
         plot(document, plot_file)
     click.echo(json.dumps(document) if as_json else as_table(document))
+
+
+def _check_live(protocol: ProtocolName, bundle: Path | None, with_ablations: bool) -> None:
+    if bundle is None:
+        raise click.UsageError("--live needs --bundle: a worker does not run without a model")
+    if protocol != "prequential":
+        raise click.UsageError("--live has the prequential protocol only")
+    if with_ablations:
+        raise click.UsageError("--live has no --ablations: measure those without it")
+
+
+def _measured_live(stream: LoadedStream, bundle: Path, configured_kafka: bool) -> Measured:
+    from worker.settings import read_settings
+    from worker.stream_evaluation.live import live_recommender
+    from worker.stream_evaluation.live_services import stopped_like_ctrl_c
+
+    kafka = read_settings(os.environ) if configured_kafka else None
+    with stopped_like_ctrl_c(), live_recommender(stream, bundle, kafka) as recommender:
+        return _measured(stream, lambda: recommender, "prequential", "model, live")
 
 
 def _measured(

@@ -12,9 +12,10 @@ import numpy as np
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
 from schemas.tokenizer import article_text
+from worker.articles import KEPT_CHARACTERS
 from worker.catalogue import Catalogue
 from worker.counting import counted_positions
-from worker.front_pages import Eye, pack_counted
+from worker.front_pages import Eye, before_click, pack_counted
 from worker.model import Model, load_model
 from worker.reading import Reading
 from worker.recommend.features import SOURCES
@@ -80,12 +81,14 @@ class WorkerRecommender:
         counted = counted_positions(held, merged, [entry])
         if not counted:
             return
-        reading, tastes = self._see(held or b"")
+        reading, tastes = self._see(before_click(merged, min(counted)))
         clicked = np.array([article], dtype=np.int64)
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         member = _NOBODY if tastes.membership is None else tastes.membership
         told = pack_counted(merged, counted, lesson, member[0])
         self._statistics.apply(told, self._catalogue)
+        if self._statistics.is_full:
+            self._statistics.forget_oldest(self._catalogue.refs())
         if self._statistics.fit_is_due:
             self._statistics.fit()
 
@@ -110,7 +113,11 @@ def _catalogue(stream: LoadedStream, model: Model | None) -> Catalogue:
     else:
         catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
         texts = [
-            article_text(title, body, list(tags) if model.manifest.reads_tags else None)
+            article_text(
+                title,
+                None if body is None else body[:KEPT_CHARACTERS],
+                list(tags) if model.manifest.reads_tags else None,
+            )
             for title, body, tags in zip(stream.titles, stream.bodies, stream.tags, strict=True)
         ]
         rows = [row.tobytes() for row in model.encode(texts)]
