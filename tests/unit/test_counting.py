@@ -16,7 +16,7 @@ from worker.recommend.click_log import (
     pack_impression,
     unpack,
 )
-from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
+from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS
 
 Clicks = list[tuple[int, str]]
 clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
@@ -75,7 +75,7 @@ def test_what_is_packed_is_unpacked() -> None:
     member = np.array([0.0, 1.0, 0.5], dtype=np.float32)
     gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
     gradient[2], gradient[9, 4] = 0.25, -1.5
-    learned = Learned(gradient, np.arange(NUM_READER) / 8)
+    learned = Learned(gradient, np.arange(NUM_FEATURES) / 8)
     packed = pack_clicks(body, [0, 2], member, learned, 3, 1)
     without = pack_clicks(body, [1], member, None, 0, 0)
     first, second = unpack(packed + without)

@@ -14,7 +14,7 @@ from worker.recommend.click_log import (
     pack_impression,
     unpack,
 )
-from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
+from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS
 from worker.recommend.item_model import PENALTY, fit_item_model
 from worker.recommend.learn import HALVED_AFTER, count_click
 from worker.recommend.options import Blend
@@ -40,7 +40,7 @@ def entry(time: int, *names: str, gradient: bool = True) -> bytes:
 
 def lesson() -> Learned:
     steps = np.linspace(-1, 1, ROWS * NUM_FEATURES).reshape(ROWS, NUM_FEATURES)
-    return Learned(steps, np.ones(NUM_READER))
+    return Learned(steps, np.ones(NUM_FEATURES))
 
 
 class Known:

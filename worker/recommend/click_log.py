@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, read_entries
-from worker.recommend.features import FEATURES, NUM_AGES, NUM_FEATURES, NUM_QUIETS, NUM_READER
+from worker.recommend.features import FEATURES, NUM_AGES, NUM_FEATURES, NUM_QUIETS
 
 CLICKS, IMPRESSION = 3, 2
 """Formats."""
@@ -47,7 +47,7 @@ _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BBBBHHHIH")
 _SHOWN_HEAD = struct.Struct(">BHHI")
 _NUM_ROWS = NUM_AGES + NUM_QUIETS
-_SPREAD_BYTES = 4 * NUM_READER
+_SPREAD_BYTES = 4 * NUM_FEATURES
 _LEAST_STEP = 1e-3
 """Rows of a gradient that are smaller everywhere are not worth their bytes."""
 
@@ -59,7 +59,7 @@ class Learned(NamedTuple):
 
     Attributes:
         gradient: (NUM_AGES + NUM_QUIETS, F).
-        spread: (R,).
+        spread: (F,).
     """
 
     gradient: NDArray[Any]

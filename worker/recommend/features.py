@@ -1,9 +1,9 @@
 """The named features that the blend weighs, and which reason each belongs to.
 
-Those of an article alone come first: they are computed once for a batch of readers, standardised
-over all articles on offer. Those of a reader and an article follow; they are computed for
-candidates only, and divided by what they usually deviate by within a choice: where nothing speaks
-for any article, they stay 0. So a weight means the same on every stream.
+Those of an article alone come first: they are computed once for a batch of readers, less their
+mean over all articles on offer. Those of a reader and an article follow; they are computed for
+candidates only. Every feature is divided by what it usually deviates by within a choice: where it
+says nothing, it stays small. So a weight means the same on every stream.
 """
 
 import numpy as np

@@ -15,6 +15,7 @@ from worker.recommend.candidates import (
 from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
 from worker.recommend.features import (
     NUM_AGES,
+    NUM_ARTICLE,
     NUM_FEATURES,
     NUM_KINDS,
     NUM_QUIETS,
@@ -51,8 +52,7 @@ def learn_click(
     The click is a choice among everything on offer: a softmax of the scores. gradient:
     (NUM_AGES + NUM_QUIETS, F) of the log-probability of the click, by the weights of each age
     and of each kind by last click; the sum over ages is that by the common weights. spread:
-    (R,), the variance of the readers' features in the choice. Both 0 where the article was not
-    on offer.
+    (F,), the variance of the features in the choice. Both 0 where the article was not on offer.
     """
     kind = kind_of(reader, moment, readers)
     gradient[:] = 0.0
@@ -118,7 +118,8 @@ def learn_click(
             step = missed[c] * row[feature]
             gradient[age, feature] += step
             gradient[NUM_AGES + quiet, feature] += step
-    measure_spread(table, share, spread)
+    spread[:NUM_ARTICLE] = moment.variances
+    measure_spread(table, share, spread[NUM_ARTICLE:])
     return kind
 
 

@@ -62,7 +62,8 @@ class Moment(NamedTuple):
         open: (N,) bool, whether an article may be shown at all.
         num_open: how many may.
         log_age, log_clicks: (N,) float32, logs of the time since each is known and of its clicks.
-        features: (N, A) float32, standardised over the open articles.
+        features: (N, A) float32, less their mean over the open articles, and scaled.
+        variances: (A,) over the open articles, before they were scaled.
         kind: (N,) int32, by age and by last click; see `features.NUM_KINDS`.
         scores: (NUM_READER_KINDS, N) float32, what the features of an article alone are worth to
             each kind of reader; filled for the kinds that were asked for, as is `order`.
@@ -77,6 +78,7 @@ class Moment(NamedTuple):
     log_age: NDArray[np.float32]
     log_clicks: NDArray[np.float32]
     features: NDArray[np.float32]
+    variances: NDArray[np.float64]
     kind: NDArray[np.int32]
     scores: NDArray[np.float32]
     order: NDArray[np.int32]
@@ -93,6 +95,7 @@ def look(
     known: Terms,
     num_tags: int,
     weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
     kinds: NDArray[np.int64],
     now_ms: int,
     kept: Moment | None = None,
@@ -100,11 +103,14 @@ def look(
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
-    `NEVER_MS` where unknown. articles: (size,). known: of their terms. weights: (rows, F).
+    `NEVER_MS` where unknown. articles: (size,). known: of their terms. weights: (rows, F). scale: (F,).
     kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
     the same moment, with the same statistics, for other readers.
     """
-    seen = kept or _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
+    seen = kept
+    if seen is None:
+        seen = _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
+        seen.features[:] *= scale[:NUM_ARTICLE].astype(np.float32)
     is_open, features = seen.open, seen.features
     scores = np.zeros((NUM_READER_KINDS, size), dtype=np.float32)
     wanted = _reader_weights(weights)[kinds] @ features.T
@@ -132,8 +138,9 @@ def _see(
     """Return what does not depend on the readers; nothing is in order yet."""
     features = np.zeros((size, NUM_ARTICLE), dtype=np.float32)
     kind = np.zeros(size, dtype=np.int32)
+    variances = np.zeros(NUM_ARTICLE)
     is_open = may_show & (items.first_ms[:size] <= now_ms)
-    _article_features(items, published_ms, is_open, now_ms, terms, known, features, kind)
+    _article_features(items, published_ms, is_open, now_ms, terms, known, features, kind, variances)
     offered = np.flatnonzero(is_open)
     since = items.first_ms[offered]
     count = min(NEWEST, len(offered))
@@ -147,6 +154,7 @@ def _see(
         np.log(known_ms).astype(np.float32),
         np.log(items.counts[:size, -1] + 1.0),
         features,
+        variances,
         kind,
         np.empty((NUM_READER_KINDS, 0), dtype=np.float32),
         np.empty((NUM_READER_KINDS, 0), dtype=np.int32),
@@ -220,6 +228,7 @@ def _article_features(
     known: Terms,
     out: NDArray[np.float32],
     kind: NDArray[np.int32],
+    variances: NDArray[np.float64],
 ) -> None:
     size, num_features = out.shape
     total = np.zeros(num_features)
@@ -267,15 +276,15 @@ def _article_features(
         # Of undated articles the age is not known: they stand in the middle.
         num = max(num_dated, 1) if feature == AGE else num_open
         mean = total[feature] / num
-        variance = square[feature] / num - mean * mean
-        scale = 1.0 / np.sqrt(variance) if variance > 1e-6 else 0.0
+        variances[feature] = max(square[feature] / num - mean * mean, 0.0)
         for item in range(size):
             if not is_open[item]:
                 continue
             if feature == AGE and out[item, AGE] == 0.0:
                 continue
-            out[item, feature] = (out[item, feature] - mean) * scale
+            out[item, feature] -= mean
     out[:, KIND] = 1.0
+    variances[KIND] = 1.0
 
 
 @compiled

@@ -22,7 +22,6 @@ from worker.recommend.features import (
     NUM_AGES,
     NUM_FEATURES,
     NUM_QUIETS,
-    NUM_READER,
     SOURCES,
 )
 from worker.recommend.layout import Layout
@@ -91,7 +90,7 @@ class Lesson(NamedTuple):
 
     Attributes:
         gradient: (NUM_AGES + NUM_QUIETS, F).
-        spread: (R,).
+        spread: (F,).
         kind: the reader's.
     """
 
@@ -234,7 +233,7 @@ class Recommender:
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
             gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
-            spread = np.zeros(NUM_READER)
+            spread = np.zeros(NUM_FEATURES)
             kind = Kind(0, 0)
             if row >= 0:
                 kind = learn_click(
@@ -343,6 +342,7 @@ class Recommender:
             self.statistics.terms,
             len(self.catalogue.tag_names),
             self._weights(),
+            self.statistics.scale,
             kinds_of(np.diff(starts), gaps_ms),
             now_ms,
             self._moment[1] if self._moment and self._moment[0] == state else None,

@@ -16,7 +16,6 @@ from worker.recommend.features import (
     NUM_FEATURES,
     NUM_HALF_LIVES,
     NUM_WEIGHT_ROWS,
-    READER_FEATURES,
 )
 from worker.terms import NUM_TERMS
 
@@ -110,8 +109,8 @@ class BlendState(NamedTuple):
     Attributes:
         weights: (rows, features) float64; see `features.NUM_WEIGHT_ROWS`.
         squares: the same shape, sums of squared gradients.
-        scale: (2, R) float64 of the readers' features: sum over choices of the variance among the
-            articles of the choice, and the number of choices.
+        scale: (2, F) float64: sums over choices of the variance of each feature among the articles
+            of the choice, and the number of choices.
     """
 
     weights: NDArray[np.float64]
@@ -180,15 +179,12 @@ USUAL_DEVIATIONS = {
     "together-recently": 0.2,
     "together": 0.3,
     "item-model": 0.03,
-    "passed-over": 0.6,
     "new-since-visit": 0.2,
-    "age-habit": 1.0,
-    "popularity-habit": 0.6,
     "tags": 0.1,
     "readers-like-you": 0.1,
     "content": 0.1,
 }
-"""What the readers' features deviate by within a choice, for as long as little has been seen."""
+"""What features deviate by within a choice, for as long as little has been seen; others by 1."""
 
 USUAL_FOR = 20.0
 """Choices that they stand for."""
@@ -201,13 +197,13 @@ def starting_blend(over: Mapping[str, float]) -> BlendState:
         weights[0, FEATURES.index(name)] = weight
     # What is clicked when it is shown: to begin with, that alone.
     weights[-1, FEATURES.index("appeal")] = 1.0
-    usual = np.array([USUAL_DEVIATIONS[name] for name in READER_FEATURES])
+    usual = np.array([USUAL_DEVIATIONS.get(name, 1.0) for name in FEATURES])
     scale = USUAL_FOR * np.stack([usual**2, np.ones(len(usual))])
     return BlendState(weights, np.full(weights.shape, 10.0), scale)
 
 
 def scale_of(blend: BlendState) -> NDArray[np.float64]:
-    """Return the factors of the readers' features, (R,).
+    """Return the factors of the features, (F,).
 
     A feature that has never told articles apart has the factor 0.
     """

@@ -49,13 +49,13 @@ def weigh_kinds(
 ) -> None:
     """Write what each raw feature of a reader is worth for each kind of article.
 
-    scale: (R,) factors. out: (NUM_KINDS, R).
+    scale: (F,) factors. out: (NUM_KINDS, R).
     """
     weight = np.empty(NUM_FEATURES)
     for kind in range(NUM_KINDS):
         weights_of(weights, reader, kind, weight)
         for feature in range(NUM_READER):
-            out[kind, feature] = weight[NUM_ARTICLE + feature] * scale[feature]
+            out[kind, feature] = weight[NUM_ARTICLE + feature] * scale[NUM_ARTICLE + feature]
 
 
 @compiled
@@ -90,4 +90,4 @@ def write_row(
     for feature in range(NUM_ARTICLE):
         out[feature] = moment.features[item, feature]
     for feature in range(NUM_READER):
-        out[NUM_ARTICLE + feature] = own[feature] * scale[feature]
+        out[NUM_ARTICLE + feature] = own[feature] * scale[NUM_ARTICLE + feature]
