@@ -103,8 +103,8 @@ def look(
     """See the first `size` articles from a moment.
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
-    `NEVER_MS` where unknown. articles: (size,). known: of their terms. weights: (rows, F). scale: (F,).
-    kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
+    `NEVER_MS` where unknown. articles: (size,). known: of their terms. weights: (rows, F).
+    scale: (F,). kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
     the same moment, with the same statistics, for other readers.
     """
     seen = kept
