@@ -16,7 +16,7 @@ from worker.recommend.click_log import (
     pack_impression,
     unpack,
 )
-from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS
+from worker.recommend.features import NUM_FEATURES, NUM_STEPS
 
 Clicks = list[tuple[int, str]]
 clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
@@ -73,8 +73,8 @@ def test_bytes_that_only_look_like_an_article_do_not_hide_it() -> None:
 def test_what_is_packed_is_unpacked() -> None:
     body = b"".join(sorted(entries([(1, "a"), (2, "b"), (3, "c")]), reverse=True))
     member = np.array([0.0, 1.0, 0.5], dtype=np.float32)
-    gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
-    gradient[2], gradient[9, 4] = 0.25, -1.5
+    gradient = np.zeros((NUM_STEPS, NUM_FEATURES))
+    gradient[0], gradient[9, 4] = 0.25, -1.5
     learned = Learned(gradient, np.arange(NUM_FEATURES) / 8)
     packed = pack_clicks(body, [0, 2], member, learned, 3, 1)
     without = pack_clicks(body, [1], member, None, 0, 0)

@@ -19,6 +19,7 @@ from worker.recommend.features import (
     GAP_ROWS,
     LENGTH_ROWS,
     NUM_AGES,
+    NUM_ARTICLE,
     NUM_FEATURES,
     NUM_WEIGHT_ROWS,
     SOURCES,
@@ -261,11 +262,13 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
         return float(scores[place] - np.log(np.exp(scores).sum()))
 
     gradient, spread, kind = lesson()
-    assert np.allclose(gradient[:NUM_AGES].sum(axis=0), gradient[NUM_AGES:].sum(axis=0), atol=1e-4)
-    common = gradient[:NUM_AGES].sum(axis=0)
+    own = gradient[1:, :NUM_ARTICLE]
+    assert np.allclose(own[:NUM_AGES].sum(axis=0), gradient[0, :NUM_ARTICLE], atol=1e-4)
+    assert np.allclose(own[NUM_AGES:].sum(axis=0), gradient[0, :NUM_ARTICLE], atol=1e-4)
     weights, step = made.statistics.blend.weights, 0.02
-    rows = [(0, common), (LENGTH_ROWS + kind.length, common), (GAP_ROWS + kind.gap, common)]
-    rows += [(AGE_ROWS + at, gradient[at]) for at in np.flatnonzero(gradient.any(axis=1))]
+    of_reader = (0, LENGTH_ROWS + kind.length, GAP_ROWS + kind.gap)
+    rows = [(row, gradient[0]) for row in of_reader]
+    rows += [(AGE_ROWS + at, gradient[1 + at]) for at in np.flatnonzero(own.any(axis=1))]
     for at, expected in rows:
         for feature in random.choice(NUM_FEATURES, 6, replace=False):
             held = weights[at, feature]

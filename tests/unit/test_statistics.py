@@ -14,7 +14,7 @@ from worker.recommend.click_log import (
     pack_impression,
     unpack,
 )
-from worker.recommend.features import NUM_AGES, NUM_FEATURES, NUM_QUIETS
+from worker.recommend.features import NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
 from worker.recommend.item_model import PENALTY, fit_item_model
 from worker.recommend.learn import HALVED_AFTER, count_click
 from worker.recommend.options import Blend
@@ -24,7 +24,6 @@ from worker.terms import article_terms, unpack_terms
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 HOUR_MS = 3_600_000
-ROWS = NUM_AGES + NUM_QUIETS
 
 
 def number(name: str) -> int:
@@ -39,7 +38,8 @@ def entry(time: int, *names: str, gradient: bool = True) -> bytes:
 
 
 def lesson() -> Learned:
-    steps = np.linspace(-1, 1, ROWS * NUM_FEATURES).reshape(ROWS, NUM_FEATURES)
+    steps = np.linspace(-1, 1, NUM_STEPS * NUM_FEATURES).reshape(NUM_STEPS, NUM_FEATURES)
+    steps[1:, NUM_ARTICLE:] = 0.0
     return Learned(steps, np.ones(NUM_FEATURES))
 
 

@@ -11,7 +11,7 @@ The log carries no reader id. Layout of clicks, big-endian, after a length of 4 
 | 6-7, 8-9 | counted clicks C, entries E |
 | 10-13 | checksum of the names of the features: a gradient of others teaches nothing |
 | 14-15 | bytes of what is learned |
-| then | float32 spread, float16 rows of the gradient; S bytes membership in 1/255; C uint16 \
+| then | float32 spread, float16 gradient: F common, A for each other row; S bytes membership in 1/255; C uint16 \
 positions; E × 16 entries |
 
 The entries are those of a history, newest first: each counted click and what came before it.
@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, read_entries
-from worker.recommend.features import FEATURES, NUM_AGES, NUM_FEATURES, NUM_QUIETS
+from worker.recommend.features import FEATURES, NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
 
 CLICKS, IMPRESSION = 3, 2
 """Formats."""
@@ -46,10 +46,9 @@ CLICKS, IMPRESSION = 3, 2
 _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BBBBHHHIH")
 _SHOWN_HEAD = struct.Struct(">BHHI")
-_NUM_ROWS = NUM_AGES + NUM_QUIETS
 _SPREAD_BYTES = 4 * NUM_FEATURES
 _LEAST_STEP = 1e-3
-"""Rows of a gradient that are smaller everywhere are not worth their bytes."""
+"""Rows by kinds of articles that are smaller everywhere are not worth their bytes."""
 
 _FINGERPRINT = zlib.crc32(" ".join(FEATURES).encode())
 
@@ -58,7 +57,7 @@ class Learned(NamedTuple):
     """What a click taught its worker; see `lessons.learn_click`.
 
     Attributes:
-        gradient: (NUM_AGES + NUM_QUIETS, F).
+        gradient: (NUM_STEPS, F).
         spread: (F,).
     """
 
@@ -113,8 +112,9 @@ def pack_clicks(
     lesson, rows = b"", np.empty(0, dtype=np.int64)
     if learned is not None:
         gradient, spread = learned
-        rows = np.flatnonzero(np.abs(gradient).max(axis=1) >= _LEAST_STEP)
-        lesson = spread.astype(">f4").tobytes() + gradient[rows].astype(">f2").tobytes()
+        rows = 1 + np.flatnonzero(np.abs(gradient[1:]).max(axis=1) >= _LEAST_STEP)
+        steps = np.concatenate([gradient[0], gradient[rows, :NUM_ARTICLE].ravel()])
+        lesson = spread.astype(">f4").tobytes() + steps.astype(">f2").tobytes()
     shares: bytes = np.rint(np.clip(membership, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
     positions: bytes = np.asarray(counted, dtype=">u2").tobytes()
     head: bytes = _HEAD.pack(
@@ -122,7 +122,7 @@ def pack_clicks(
         length,
         gap,
         len(shares),
-        sum(1 << row for row in rows.tolist()),
+        sum(1 << row for row in (0, *rows.tolist())) if lesson else 0,
         len(counted),
         len(entries) // ENTRY_BYTES,
         _FINGERPRINT,
@@ -222,12 +222,14 @@ def _gradient(raw: bytes, fingerprint: int) -> NDArray[np.float32] | None:
 def _learned(packed: bytes, bits: int) -> Learned | None:
     if not bits:
         return None
-    rows = [row for row in range(_NUM_ROWS) if bits >> row & 1]
-    if len(packed) != _SPREAD_BYTES + 2 * len(rows) * NUM_FEATURES or bits >> _NUM_ROWS:
+    rows = [row for row in range(1, NUM_STEPS) if bits >> row & 1]
+    num_steps = NUM_FEATURES + len(rows) * NUM_ARTICLE
+    if len(packed) != _SPREAD_BYTES + 2 * num_steps or bits >> NUM_STEPS or not bits & 1:
         raise ValueError("what a click log entry teaches does not fit")
-    gradient = np.zeros((_NUM_ROWS, NUM_FEATURES), dtype=np.float32)
+    gradient = np.zeros((NUM_STEPS, NUM_FEATURES), dtype=np.float32)
     steps = np.frombuffer(packed[_SPREAD_BYTES:], dtype=">f2").astype(np.float32)
-    gradient[rows] = steps.reshape(len(rows), NUM_FEATURES)
+    gradient[0] = steps[:NUM_FEATURES]
+    gradient[rows, :NUM_ARTICLE] = steps[NUM_FEATURES:].reshape(len(rows), NUM_ARTICLE)
     spread = np.frombuffer(packed[:_SPREAD_BYTES], dtype=">f4").astype(np.float32)
     if not (np.isfinite(gradient).all() and np.isfinite(spread).all()):
         raise ValueError("what a click log entry teaches is not finite")

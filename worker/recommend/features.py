@@ -101,9 +101,6 @@ NUM_AGES = len(AGES_MS) + 1
 NUM_QUIETS = len(AGES_MS) + 2
 """Kinds by the last click; the last kind has not been clicked."""
 
-NUM_KINDS = NUM_AGES * NUM_QUIETS
-"""Of articles: `age * NUM_QUIETS + quiet`."""
-
 NUM_GAPS = len(GAPS_MS) + 1
 NUM_READER_KINDS = (len(LENGTHS) + 1) * NUM_GAPS
 """Of readers: `length * NUM_GAPS + gap`."""
@@ -114,6 +111,10 @@ AGE_ROWS = GAP_ROWS + NUM_GAPS
 QUIET_ROWS = AGE_ROWS + NUM_AGES
 NUM_WEIGHT_ROWS = QUIET_ROWS + NUM_QUIETS + 1
 """The weights of an article on a page are a sum: common, by the reader's history length, by the
-time since the reader's last click, by the article's age, by the time since its last click. The
-last row is for impressions: which of what was shown is clicked is another question than what of
-everything is."""
+time since the reader's last click; those of the article's own features also by its age and by the
+time since its last click. The last row is for impressions: which of what was shown is clicked is
+another question than what of everything is."""
+
+NUM_STEPS = 1 + NUM_AGES + NUM_QUIETS
+"""Rows of the gradient of a choice: common, by age, by last click; the last two of the articles'
+own features alone."""

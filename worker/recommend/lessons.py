@@ -17,7 +17,6 @@ from worker.recommend.features import (
     NUM_AGES,
     NUM_ARTICLE,
     NUM_FEATURES,
-    NUM_KINDS,
     NUM_QUIETS,
     NUM_READER,
 )
@@ -25,7 +24,7 @@ from worker.recommend.moment import Moment
 from worker.recommend.rank import describe
 from worker.recommend.reader_features import fill_features
 from worker.recommend.state import Articles, CoClicks, Items
-from worker.recommend.weighing import score_candidates, weigh_kinds, write_row
+from worker.recommend.weighing import score_candidates, weigh_reader, write_row
 
 SAMPLED = 64
 """Articles that stand for those which are not candidates."""
@@ -50,8 +49,7 @@ def learn_click(
     """Write what a click teaches, and return the reader's kind.
 
     The click is a choice among everything on offer: a softmax of the scores. gradient:
-    (NUM_AGES + NUM_QUIETS, F) of the log-probability of the click, by the weights of each age
-    and of each kind by last click; the sum over ages is that by the common weights. spread:
+    (NUM_STEPS, F) of the log-probability of the click by the weights; see `features`. spread:
     (F,), the variance of the features in the choice. Both 0 where the article was not on offer.
     """
     kind = kind_of(reader, moment, readers)
@@ -100,10 +98,10 @@ def learn_click(
         stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
     listed = candidates[:num]
     table = np.empty((num, NUM_READER), dtype=np.float32)
-    worth = np.empty((NUM_KINDS, NUM_READER), dtype=np.float32)
+    worth = np.empty(NUM_READER, dtype=np.float32)
     score = np.empty(num, dtype=np.float32)
     fill_features(reader, listed, moment, items, sums, articles, readers, table)
-    weigh_kinds(weights, scale, kind, worth)
+    weigh_reader(weights, scale, kind, worth)
     score_candidates(listed, table, kind, moment, worth, score)
     share = np.ones(num)
     share[first_sampled:] = stands_for
@@ -115,9 +113,11 @@ def learn_click(
         write_row(listed[c], table[c], moment, scale, row)
         age, quiet = divmod(moment.kind[listed[c]], NUM_QUIETS)
         for feature in range(NUM_FEATURES):
+            gradient[0, feature] += missed[c] * row[feature]
+        for feature in range(NUM_ARTICLE):
             step = missed[c] * row[feature]
-            gradient[age, feature] += step
-            gradient[NUM_AGES + quiet, feature] += step
+            gradient[1 + age, feature] += step
+            gradient[1 + NUM_AGES + quiet, feature] += step
     spread[:NUM_ARTICLE] = moment.variances
     measure_spread(table, share, spread[NUM_ARTICLE:])
     return kind

@@ -64,7 +64,7 @@ class Moment(NamedTuple):
         log_age, log_clicks: (N,) float32, logs of the time since each is known and of its clicks.
         features: (N, A) float32, less their mean over the open articles, and scaled.
         variances: (A,) over the open articles, before they were scaled.
-        kind: (N,) int32, by age and by last click; see `features.NUM_KINDS`.
+        kind: (N,) int32, by age and by last click: `age * NUM_QUIETS + quiet`.
         scores: (NUM_READER_KINDS, N) float32, what the features of an article alone are worth to
             each kind of reader; filled for the kinds that were asked for, as is `order`.
         order: (NUM_READER_KINDS, ≤ LISTED) int32, the best by `scores`, best first.

@@ -12,12 +12,12 @@ from worker.recommend.candidates import (
     kind_of,
 )
 from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
-from worker.recommend.features import NUM_KINDS, NUM_READER
+from worker.recommend.features import NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
 from worker.recommend.state import Articles, CoClicks, Items
-from worker.recommend.weighing import score_candidates, weigh_kinds, weights_of, write_row
+from worker.recommend.weighing import score_candidates, weigh_reader, weights_of, write_row
 
 
 @compiled
@@ -61,14 +61,14 @@ def rank_readers(
     candidates = np.empty(MAX_CANDIDATES, dtype=np.int64)
     table = np.empty((MAX_CANDIDATES, NUM_READER), dtype=np.float32)
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
-    worth = np.empty((NUM_KINDS, NUM_READER), dtype=np.float32)
+    worth = np.empty(NUM_READER, dtype=np.float32)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     top = np.empty(wanted, dtype=np.int64)
     weighed = Kind(-1, -1)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
         if kind != weighed:
-            weigh_kinds(weights, scale, kind, worth)
+            weigh_reader(weights, scale, kind, worth)
             weighed = kind
         add_co_clicks(reader, items, co, readers, sums)
         num = find_candidates(

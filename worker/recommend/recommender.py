@@ -19,9 +19,8 @@ from worker.recommend.barred import Limits, barred_rows
 from worker.recommend.candidates import Kind, Readers, only
 from worker.recommend.exploration import explore
 from worker.recommend.features import (
-    NUM_AGES,
     NUM_FEATURES,
-    NUM_QUIETS,
+    NUM_STEPS,
     SOURCES,
 )
 from worker.recommend.layout import Layout
@@ -89,7 +88,7 @@ class Lesson(NamedTuple):
     """What the blend learns from a click; see `lessons.learn_click`.
 
     Attributes:
-        gradient: (NUM_AGES + NUM_QUIETS, F).
+        gradient: (NUM_STEPS, F).
         spread: (F,).
         kind: the reader's.
     """
@@ -232,7 +231,7 @@ class Recommender:
         weights = self._weights()
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
-            gradient = np.zeros((NUM_AGES + NUM_QUIETS, NUM_FEATURES))
+            gradient = np.zeros((NUM_STEPS, NUM_FEATURES))
             spread = np.zeros(NUM_FEATURES)
             kind = Kind(0, 0)
             if row >= 0:

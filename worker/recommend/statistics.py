@@ -19,7 +19,6 @@ from worker.recommend.features import (
     GAPS_MS,
     LENGTH_ROWS,
     LENGTHS,
-    NUM_AGES,
     NUM_FEATURES,
     NUM_WEIGHT_ROWS,
 )
@@ -212,11 +211,10 @@ class Statistics:
 
     def learn(self, gradient: NDArray[Any], spread: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights up a gradient, of a kind of reader; see `lessons.learn_click`."""
-        common = gradient[:NUM_AGES].sum(axis=0)
         for row in (0, LENGTH_ROWS + length, GAP_ROWS + gap):
-            self._move(common, row, self._learning_rate)
-        for at in np.flatnonzero(gradient.any(axis=1)).tolist():
-            self._move(gradient[at], AGE_ROWS + at, self._learning_rate)
+            self._move(gradient[0], row, self._learning_rate)
+        for at in np.flatnonzero(gradient[1:].any(axis=1)).tolist():
+            self._move(gradient[1 + at], AGE_ROWS + at, self._learning_rate)
         if self._learning_rate:
             self.blend.scale[0] += spread
             self.blend.scale[1] += 1.0

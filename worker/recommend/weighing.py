@@ -16,7 +16,6 @@ from worker.recommend.features import (
     NUM_ARTICLE,
     NUM_FEATURES,
     NUM_GAPS,
-    NUM_KINDS,
     NUM_QUIETS,
     NUM_READER,
     QUIET_ROWS,
@@ -35,27 +34,23 @@ def weights_of(
             weights[0, feature]
             + weights[LENGTH_ROWS + reader.length, feature]
             + weights[GAP_ROWS + reader.gap, feature]
-            + weights[AGE_ROWS + age, feature]
-            + weights[QUIET_ROWS + quiet, feature]
         )
+    for feature in range(NUM_ARTICLE):
+        out[feature] += weights[AGE_ROWS + age, feature] + weights[QUIET_ROWS + quiet, feature]
 
 
 @compiled
-def weigh_kinds(
+def weigh_reader(
     weights: NDArray[np.float64],
     scale: NDArray[np.float64],
     reader: Kind,
     out: NDArray[np.float32],
 ) -> None:
-    """Write what each raw feature of a reader is worth for each kind of article.
-
-    scale: (F,) factors. out: (NUM_KINDS, R).
-    """
+    """Write what the raw features of a reader of a kind are worth, (R,). scale: (F,) factors."""
     weight = np.empty(NUM_FEATURES)
-    for kind in range(NUM_KINDS):
-        weights_of(weights, reader, kind, weight)
-        for feature in range(NUM_READER):
-            out[kind, feature] = weight[NUM_ARTICLE + feature] * scale[NUM_ARTICLE + feature]
+    weights_of(weights, reader, 0, weight)
+    for feature in range(NUM_READER):
+        out[feature] = weight[NUM_ARTICLE + feature] * scale[NUM_ARTICLE + feature]
 
 
 @compiled
@@ -70,11 +65,9 @@ def score_candidates(
     """Write the scores, (C,), of candidates with the readers' features in `table`, (C, R)."""
     of_article = moment.scores[reader.length * NUM_GAPS + reader.gap]
     for c in range(len(candidates)):
-        item = candidates[c]
-        kind = moment.kind[item]
-        score = of_article[item]
+        score = of_article[candidates[c]]
         for feature in range(NUM_READER):
-            score += worth[kind, feature] * table[c, feature]
+            score += worth[feature] * table[c, feature]
         out[c] = score
 
 
