@@ -71,15 +71,21 @@ class Eye:
         self._tag_half_life_days = tag_half_life_days
         self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
 
-    def see(self, histories: Sequence[bytes]) -> Seen:
-        """See a batch; a reader without a click has a history of `b""`."""
+    def see(self, histories: Sequence[bytes], told: Estimates | None = None) -> Seen:
+        """See a batch; a reader without a click has a history of `b""`.
+
+        told: what is known of the readers, in place of what would be inferred.
+        """
         window = NO_MODEL_WINDOW if self._model is None else self._model.manifest.max_clicks
         reading = read([each or _NO_HISTORY for each in histories], self._catalogue, window)
         interests = tag_interests(reading, self._catalogue, self._tag_half_life_days)
         nothing = np.zeros_like(interests)
-        if self._model is None:
+        if told is not None:
+            estimates = told
+        elif self._model is not None:
+            estimates = self._infer(self._model, reading)
+        else:
             return Seen(reading, None, Tastes(interests, nothing, None))
-        estimates = self._infer(self._model, reading)
         affinity = self._affinity.of(estimates, self._catalogue) if self._affinity else nothing
         member = membership(estimates, AGE_BOUNDS)
         return Seen(reading, estimates, Tastes(interests, affinity, member))

@@ -11,8 +11,8 @@ The log carries no reader id. Layout of clicks, big-endian, after a length of 4 
 | 6-7, 8-9 | counted clicks C, entries E |
 | 10-13 | checksum of the names of the features: a gradient of others teaches nothing |
 | 14-15 | bytes of what is learned |
-| then | float32 spread, float16 gradient: F common, A for each other row; S bytes membership in 1/255; C uint16 \
-positions; E × 16 entries |
+| then | float32 spread (F); float16 gradient, F common and A for each other row; S bytes \
+membership in 1/255; C uint16 positions; E × 16 entries |
 
 The entries are those of a history, newest first: each counted click and what came before it.
 

@@ -41,7 +41,7 @@ _existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
     "--ablations/--no-ablations",
     "with_ablations",
     default=False,
-    help="Measure the model without each of its sources, too.",
+    help="Measure the model without each source, and with true and shuffled attributes, too.",
 )
 @click.option("--live", is_flag=True, help="The model's figures from a worker, Kafka and Redis.")
 @click.option(
@@ -70,11 +70,12 @@ def evaluate_stream(
 ) -> None:
     """Measure recommendations on a reading set, beside baselines: every click before it is learned.
 
-    Without --bundle nothing is inferred of readers and no texts are compared. With --live a worker
+    Without --bundle nothing is inferred of readers. With --live a worker
     of its own does the same as is done without: the figures are equal, but for impressions, which
-    no topic brings to a worker.
+    are left out.
     """
     # Imported here: everything of the worker that ranks comes with the model.
+    from worker.stream_evaluation.attributes import ATTRIBUTES, ToldAttributes
     from worker.stream_evaluation.baselines import baselines_of
     from worker.stream_evaluation.model import ABLATIONS, build_recommender
     from worker.stream_evaluation.plot import plot
@@ -88,9 +89,8 @@ def evaluate_stream(
         _check_live(name, bundle, with_ablations)
     elif configured_kafka:
         raise click.UsageError("--configured-kafka is for --live")
-    stream = load_stream(
-        ReadingSet(dataset), limit=limit, shuffle_within_reader=shuffle_within_reader
-    )
+    reading_set = ReadingSet(dataset)
+    stream = load_stream(reading_set, limit=limit, shuffle_within_reader=shuffle_within_reader)
     if stream.num_clicks == 0:
         raise FrontpageError(f"{dataset}: no clicks to measure on")
     if stream.num_left_out:
@@ -99,8 +99,8 @@ def evaluate_stream(
         click.echo(f"{len(stream.impressions):,} impressions left out: --live has none", err=True)
         stream = replace(stream, impressions=())
 
-    def model(without: str | None = None) -> StreamRecommender:
-        return build_recommender(stream, bundle, without)
+    def model(without: str | None = None, told: ToldAttributes | None = None) -> StreamRecommender:
+        return build_recommender(stream, bundle, without, told)
 
     if live:
         assert bundle is not None
@@ -114,6 +114,11 @@ def evaluate_stream(
         source: _measured(stream, partial(model, source), name, f"without {source}")
         for source in (ABLATIONS if with_ablations else ())
     }
+    for attributes in ATTRIBUTES if with_ablations else ():
+        told = ToldAttributes(stream, reading_set, shuffled=attributes == "shuffled attributes")
+        if told:
+            build = partial(model, None, told)
+            ablations[attributes] = _measured(stream, build, name, f"with {attributes}")
     document = as_document(stream.name, name, whole, baselines, ablations)
     if plot_file is not None:
         plot(document, plot_file)

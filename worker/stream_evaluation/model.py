@@ -23,6 +23,7 @@ from worker.recommend.options import Options
 from worker.recommend.recommender import Recommender, Tastes
 from worker.recommend.statistics import Statistics
 from worker.settings import Settings
+from worker.stream_evaluation.attributes import ToldAttributes
 from worker.stream_evaluation.protocol import LoadedStream
 from worker.terms import article_terms
 
@@ -34,24 +35,35 @@ _NOBODY = np.zeros((1, 0), dtype=np.float32)
 
 
 def build_recommender(
-    stream: LoadedStream, bundle: Path | None, without: str | None = None
+    stream: LoadedStream,
+    bundle: Path | None,
+    without: str | None = None,
+    told: ToldAttributes | None = None,
 ) -> "WorkerRecommender":
     """Return the worker's recommender for a stream.
 
-    bundle: for inferred profiles and article vectors. without: a source to leave out.
+    bundle: for inferred profiles. without: a source to leave out. told: what is known of readers
+    in place of what would be inferred.
 
     Raises:
         BundleError: when the bundle cannot be served.
     """
     options = Options(sources={without: False} if without else {})
     model = None if bundle is None else load_model(bundle)
-    return WorkerRecommender(stream, model, options)
+    return WorkerRecommender(stream, model, options, told)
 
 
 class WorkerRecommender:
     """See `protocol.StreamRecommender`."""
 
-    def __init__(self, stream: LoadedStream, model: Model | None, options: Options) -> None:
+    def __init__(
+        self,
+        stream: LoadedStream,
+        model: Model | None,
+        options: Options,
+        told: ToldAttributes | None = None,
+    ) -> None:
+        self._told = told
         self._catalogue = _catalogue(stream, model)
         self._statistics = Statistics(options=options.blend)
         self._recommender = Recommender(self._catalogue, self._statistics, options)
@@ -61,13 +73,13 @@ class WorkerRecommender:
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
         """Return the page of a reader, as served but for exploration."""
-        reading, tastes = self._see(self._histories.get(user, b""))
+        reading, tastes = self._see(user, self._histories.get(user, b""))
         ranked = self._recommender.rank(reading, tastes, now_ms, k)
         return [row for row in ranked.rows[0].tolist() if row >= 0]
 
     def score(self, user: int, articles: Sequence[int], now_ms: int) -> Sequence[float]:
         """Return the scores of an impression's candidates."""
-        reading, tastes = self._see(self._histories.get(user, b""))
+        reading, tastes = self._see(user, self._histories.get(user, b""))
         rows = np.asarray(articles, dtype=np.int64)
         scores, _ = self._recommender.score(reading, tastes, now_ms, rows)
         return [float(score) for score in scores]
@@ -81,7 +93,7 @@ class WorkerRecommender:
         counted = counted_positions(held, merged, [entry])
         if not counted:
             return
-        reading, tastes = self._see(before_click(merged, min(counted)))
+        reading, tastes = self._see(user, before_click(merged, min(counted)))
         clicked = np.array([article], dtype=np.int64)
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         member = _NOBODY if tastes.membership is None else tastes.membership
@@ -96,13 +108,14 @@ class WorkerRecommender:
         self, user: int, articles: Sequence[int], clicked: Sequence[int], now_ms: int
     ) -> None:
         """Count an impression and learn from it."""
-        reading, tastes = self._see(self._histories.get(user, b""))
+        reading, tastes = self._see(user, self._histories.get(user, b""))
         rows = np.asarray(articles, dtype=np.int64)
         was_clicked = np.isin(rows, np.asarray(clicked, dtype=np.int64))
         self._recommender.learn_impression(reading, tastes, now_ms, rows, was_clicked)
 
-    def _see(self, history: bytes) -> tuple[Reading, Tastes]:
-        seen = self._eye.see([history])
+    def _see(self, user: int, history: bytes) -> tuple[Reading, Tastes]:
+        told = None if self._told is None else self._told.of(user)
+        seen = self._eye.see([history], told)
         return seen.reading, seen.tastes
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from worker.stream_evaluation.attributes import ATTRIBUTES
 from worker.stream_evaluation.bootstrap import NOTHING, Figure
 from worker.stream_evaluation.report import Document
 
@@ -34,7 +35,10 @@ _CELL = 22
 def as_table(document: Document) -> str:
     """Lay out all figures with their 95 % intervals; the best of a column has a star."""
     rows = {"model": document["model"], **document["baselines"]}
-    rows |= {f"without {name}": figures for name, figures in document["ablations"].items()}
+    rows |= {
+        f"with {name}" if name in ATTRIBUTES else f"without {name}": figures
+        for name, figures in document["ablations"].items()
+    }
     head = (
         f"{document['dataset']}, {document['protocol']}: "
         f"{document['num_scored']:,} scored clicks; * the best of its column"
