@@ -8,6 +8,7 @@
 | `reader_model.onnx` | reference: token ids of a reader's concatenated posts → estimates |
 | `tokenizer.model` | SentencePiece model |
 | `tag_affinity.json` | which tags each age band, income group and gender likes |
+| `blend.json` | the weights a worker's blend begins with; `frontpage train-blend` adds it |
 | `card/` | the model card with its plots; for people, and no part of the model's version |
 
 Graph inputs and outputs have fixed names, listed here; batch axes are dynamic.
@@ -26,6 +27,7 @@ from schemas.errors import BundleError
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.model"
 TAG_AFFINITY_FILE = "tag_affinity.json"
+BLEND_FILE = "blend.json"
 CARD_DIRECTORY = "card"
 FORMAT_VERSION = 1
 
@@ -112,6 +114,23 @@ class TagAffinity(msgspec.Struct, frozen=True, kw_only=True):
     """(bands, tags)."""
 
 
+class LearnedBlend(msgspec.Struct, frozen=True, kw_only=True):
+    """What a blend of features learned from a stream, for other workers to begin with.
+
+    By name, so that a worker with other features takes what it knows and leaves the rest.
+    """
+
+    features: list[str]
+    rows: list[str]
+    """Kinds of readers and articles that have weights of their own; a weight is a sum of rows."""
+    weights: list[list[float]]
+    """(rows, features)."""
+    deviations: list[float]
+    """(features,): what each usually deviates by within a choice, before it is scaled by that."""
+    num_clicks: int
+    dataset: str
+
+
 def sha256_of(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
     with path.open("rb") as file:
@@ -119,7 +138,9 @@ def sha256_of(path: Path) -> str:
 
 
 def version_of(files: dict[str, FileSpec]) -> str:
-    """Derive the model version from the checksums of its files, but not of its card.
+    """Derive the model version from the checksums of its files.
+
+    Not of its card, and not of the blend's weights: neither changes a profile.
 
     >>> version_of({"a": FileSpec(size=0, sha256="0" * 64)})
     'ee3d6fbd757f'
@@ -127,7 +148,7 @@ def version_of(files: dict[str, FileSpec]) -> str:
     lines = "".join(
         f"{name} {spec.sha256}\n"
         for name, spec in sorted(files.items())
-        if not name.startswith(f"{CARD_DIRECTORY}/")
+        if not name.startswith(f"{CARD_DIRECTORY}/") and name != BLEND_FILE
     )
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 

@@ -113,7 +113,7 @@ def build_app(settings: Settings, model: Model) -> App:
     version = model.manifest.model_version
     catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
     options = read_options(settings.recommend_file, settings.market)
-    statistics = Statistics(settings.co_click_slots, options.blend)
+    statistics = Statistics(settings.co_click_slots, options.blend, learned=model.blend)
     app = _faust_app(settings)
     pipeline = Pipeline(
         topics=settings.topics,

@@ -19,17 +19,20 @@ from numpy.typing import NDArray
 
 from schemas.bundle import (
     ARTICLE_ENCODER,
+    BLEND_FILE,
     ESTIMATE_OUTPUTS,
     PROFILE_HEAD,
     READER_MODEL,
     TAG_AFFINITY_FILE,
     TOKENIZER_FILE,
+    LearnedBlend,
     Manifest,
     TagAffinity,
     load_manifest,
 )
 from schemas.errors import BundleError
 from schemas.tokenizer import PAD_ID, Tokenizer
+from worker.recommend.starting import load_blend
 
 ROWS_PER_RUN = 32
 """Rows of one run of a graph; the last run of a batch is padded to it.
@@ -60,6 +63,7 @@ class Model(Protocol):
 
     manifest: Manifest
     affinity: TagAffinity | None
+    blend: LearnedBlend | None
     row_dtype: np.dtype[np.generic]
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
@@ -98,6 +102,7 @@ class TwoStageModel:
     def __init__(self, bundle: Path, manifest: Manifest) -> None:
         self.manifest = manifest
         self.affinity = _load_affinity(bundle, manifest)
+        self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
         self._encoder = _session(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
         inputs = ["vectors", "ages_hours", "mask"]
@@ -134,6 +139,7 @@ class ReferenceModel:
             raise BundleError(f"{bundle}: a reference bundle needs reader_tokens")
         self.manifest = manifest
         self.affinity = _load_affinity(bundle, manifest)
+        self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._reader_tokens = manifest.reader_tokens
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
         self._network = _session(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)

@@ -118,3 +118,13 @@ another question than what of everything is."""
 NUM_STEPS = 1 + NUM_AGES + NUM_QUIETS
 """Rows of the gradient of a choice: common, by age, by last click; the last two of the articles'
 own features alone."""
+
+ROW_NAMES = (
+    "common",
+    *(f"clicks-from-{bound}" for bound in (0, *LENGTHS)),
+    *(f"away-{bound}ms" for bound in (0, *GAPS_MS)),
+    *(f"age-{bound}ms" for bound in (0, *AGES_MS)),
+    *(f"last-click-{bound}ms" for bound in (0, *AGES_MS)),
+    "never-clicked",
+    "impressions",
+)

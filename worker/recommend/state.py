@@ -4,18 +4,14 @@ Bounded: at most `MAX_ITEMS` articles are counted, and of these the `slots` most
 co-click counts with each other.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.recommend.features import (
-    FEATURES,
     NEWCOMER_HALF_LIVES_H,
-    NUM_FEATURES,
     NUM_HALF_LIVES,
-    NUM_WEIGHT_ROWS,
 )
 from worker.terms import NUM_TERMS
 
@@ -23,7 +19,6 @@ NO_SLOT = -1
 NOT_YET_MS = np.iinfo(np.int64).max
 """Stands for an article that has neither been published nor clicked."""
 NEVER_MS = -1
-_LEAST_DEVIATION = 1e-4
 
 
 class Items(NamedTuple):
@@ -152,61 +147,3 @@ def empty_co_clicks(slots: int) -> CoClicks:
         np.zeros((slots, slots), dtype=np.float32),
         np.zeros((slots, slots), dtype=np.float32),
     )
-
-
-STARTING_WEIGHTS = {
-    "trending-1h": 0.05,
-    "trending-6h": 0.05,
-    "trending-24h": 0.05,
-    "trending-168h": 0.05,
-    "popular": 0.05,
-    "age": -0.1,
-    "next": 0.1,
-    "together": 0.2,
-    "item-model": 0.1,
-    "tags": 0.1,
-    "readers-like-you": 0.05,
-    "content": 0.05,
-    "click-through": 0.1,
-    "hot-terms": 0.05,
-    "appeal": 0.1,
-}
-"""Where a blend begins that no stream has taught yet: round numbers, the same for every set."""
-
-
-USUAL_DEVIATIONS = {
-    "next": 0.1,
-    "together-recently": 0.2,
-    "together": 0.3,
-    "item-model": 0.03,
-    "new-since-visit": 0.2,
-    "tags": 0.1,
-    "readers-like-you": 0.1,
-    "content": 0.1,
-}
-"""What features deviate by within a choice, for as long as little has been seen; others by 1."""
-
-USUAL_FOR = 20.0
-"""Choices that they stand for."""
-
-
-def starting_blend(over: Mapping[str, float]) -> BlendState:
-    """Return the weights to begin with, those in `over` instead of the usual ones."""
-    weights = np.zeros((NUM_WEIGHT_ROWS, NUM_FEATURES))
-    for name, weight in {**STARTING_WEIGHTS, **over}.items():
-        weights[0, FEATURES.index(name)] = weight
-    # What is clicked when it is shown: to begin with, that alone.
-    weights[-1, FEATURES.index("appeal")] = 1.0
-    usual = np.array([USUAL_DEVIATIONS.get(name, 1.0) for name in FEATURES])
-    scale = USUAL_FOR * np.stack([usual**2, np.ones(len(usual))])
-    return BlendState(weights, np.full(weights.shape, 10.0), scale)
-
-
-def scale_of(blend: BlendState) -> NDArray[np.float64]:
-    """Return the factors of the features, (F,).
-
-    A feature that has never told articles apart has the factor 0.
-    """
-    variances, nums = blend.scale
-    deviations = np.sqrt(variances / nums)
-    return np.where(deviations > _LEAST_DEVIATION, 1.0 / np.maximum(deviations, 1e-12), 0.0)

@@ -6,11 +6,13 @@ came to know the articles; tags of an article that it does not know yet are the 
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.bundle import LearnedBlend
 from worker.recommend.click_log import CountedClicks, unpack
 from worker.recommend.features import (
     AGE_ROWS,
@@ -25,6 +27,7 @@ from worker.recommend.features import (
 from worker.recommend.item_model import fit_item_model
 from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
 from worker.recommend.options import Blend
+from worker.recommend.starting import scale_of, starting_blend
 from worker.recommend.state import (
     NEVER_MS,
     NO_SLOT,
@@ -35,8 +38,6 @@ from worker.recommend.state import (
     empty_co_clicks,
     empty_items,
     empty_terms,
-    scale_of,
-    starting_blend,
 )
 from worker.recommend.subjects import cool_terms, heat_terms, learn_appeal
 
@@ -74,7 +75,7 @@ class Statistics:
     """Shared statistics; see `state` for the arrays.
 
     slots: how many articles have co-click counts with each other; memory is 12 bytes × slots².
-    options: of the blend; the defaults without any.
+    options: of the blend; the defaults without any. learned: what the blend begins with.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class Statistics:
         slots: int = 2048,
         options: Blend | None = None,
         max_items: int = MAX_ITEMS,
+        learned: LearnedBlend | None = None,
     ) -> None:
         self.items: Items = empty_items(1024)
         self.co: CoClicks = empty_co_clicks(slots)
         self.terms: Terms = empty_terms()
         options = options or Blend()
-        self._starting_weights = options.weights
-        self.blend: BlendState = starting_blend(options.weights)
+        self._start = partial(starting_blend, options.weights, learned)
+        self.blend: BlendState = self._start()
         self.scale = scale_of(self.blend)
         """Factors of the readers' features, (R,)."""
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
@@ -161,7 +163,7 @@ class Statistics:
         self.items = empty_items(1024)
         self.co = empty_co_clicks(len(self.co.item))
         self.terms = empty_terms()
-        self.blend = starting_blend(self._starting_weights)
+        self.blend = self._start()
         self.scale = scale_of(self.blend)
         self.tag_counts = {}
         self.num_counted, self._next_fit = 0, FIRST_FIT

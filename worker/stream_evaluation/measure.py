@@ -109,6 +109,21 @@ def prequential(
     return session.measured()
 
 
+def learn(
+    stream: LoadedStream, recommender: StreamRecommender, advance: Advance = lambda _: None
+) -> None:
+    """Let a recommender learn from a whole stream, impressions included; nothing is scored."""
+    session = _Session(stream, recommender)
+    impressions = iter(stream.impressions)
+    coming = next(impressions, None)
+    for user, article, now_ms in _clicks(stream):
+        while coming is not None and coming.time_ms <= now_ms:
+            session.impression(coming, scored=False)
+            coming = next(impressions, None)
+        session.learn(user, article, now_ms)
+        advance(1)
+
+
 def last_click(
     stream: LoadedStream, recommender: StreamRecommender, advance: Advance = lambda _: None
 ) -> Measured:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from schemas.bundle import LearnedBlend
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
 from schemas.tokenizer import article_text
@@ -21,6 +22,7 @@ from worker.reading import Reading
 from worker.recommend.features import SOURCES
 from worker.recommend.options import Options
 from worker.recommend.recommender import Recommender, Tastes
+from worker.recommend.state import BlendState
 from worker.recommend.statistics import Statistics
 from worker.settings import Settings
 from worker.stream_evaluation.attributes import ToldAttributes
@@ -39,18 +41,20 @@ def build_recommender(
     bundle: Path | None,
     without: str | None = None,
     told: ToldAttributes | None = None,
+    learned: LearnedBlend | None = None,
 ) -> "WorkerRecommender":
     """Return the worker's recommender for a stream.
 
-    bundle: for inferred profiles. without: a source to leave out. told: what is known of readers
-    in place of what would be inferred.
+    bundle: for inferred profiles, and the weights to begin with. without: a source to leave out.
+    told: what is known of readers in place of what would be inferred. learned: weights to begin
+    with in place of the bundle's.
 
     Raises:
         BundleError: when the bundle cannot be served.
     """
     options = Options(sources={without: False} if without else {})
     model = None if bundle is None else load_model(bundle)
-    return WorkerRecommender(stream, model, options, told)
+    return WorkerRecommender(stream, model, options, told, learned)
 
 
 class WorkerRecommender:
@@ -62,14 +66,22 @@ class WorkerRecommender:
         model: Model | None,
         options: Options,
         told: ToldAttributes | None = None,
+        learned: LearnedBlend | None = None,
     ) -> None:
         self._told = told
         self._catalogue = _catalogue(stream, model)
-        self._statistics = Statistics(options=options.blend)
+        if learned is None and model is not None:
+            learned = model.blend
+        self._statistics = Statistics(options=options.blend, learned=learned)
         self._recommender = Recommender(self._catalogue, self._statistics, options)
         self._eye = Eye(self._catalogue, model, DEFAULTS.tag_half_life_days)
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
         self._histories: dict[int, bytes] = {}
+
+    @property
+    def blend(self) -> BlendState:
+        """What the blend has learned."""
+        return self._statistics.blend
 
     def rank(self, user: int, now_ms: int, k: int) -> Sequence[int]:
         """Return the page of a reader, as served but for exploration."""
