@@ -44,7 +44,7 @@ from worker.recommend.subjects import cool_terms, heat_terms, learn_appeal
 MAX_ITEMS = 200_000
 """Articles counted; beyond, the quarter whose last click is longest ago is forgotten."""
 
-SHOWN_RATE = 0.1
+SHOWN_RATE = 0.02
 """Of the learning rate: a choice among the few that were shown says less than one among all."""
 
 REFIT_GROWTH = 1.25
