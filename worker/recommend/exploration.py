@@ -7,8 +7,8 @@ whose click-through could still be the highest.
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.recommend.candidates import Readers
 from worker.recommend.moment import Moment
+from worker.recommend.readers import Readers
 from worker.recommend.state import Articles, Items
 
 NEWEST = 32

@@ -4,25 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import (
-    MAX_CANDIDATES,
-    Kind,
-    Readers,
-    find_candidates,
-    kind_of,
-    offer,
-)
-from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
+from worker.recommend.candidates import MAX_CANDIDATES, find_candidates, offer
+from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks, score_slots
 from worker.recommend.features import (
     NUM_AGES,
     NUM_ARTICLE,
     NUM_FEATURES,
+    NUM_GAPS,
     NUM_QUIETS,
     NUM_READER,
 )
 from worker.recommend.moment import Moment
 from worker.recommend.rank import describe
 from worker.recommend.reader_features import fill_features
+from worker.recommend.readers import Kind, Readers, kind_of
 from worker.recommend.state import Articles, CoClicks, Items
 from worker.recommend.weighing import score_candidates, weigh_reader, write_row
 
@@ -37,6 +32,7 @@ def learn_click(
     moment: Moment,
     items: Items,
     co: CoClicks,
+    rare: NDArray[np.float32],
     articles: Articles,
     readers: Readers,
     weights: NDArray[np.float64],
@@ -46,7 +42,7 @@ def learn_click(
     gradient: NDArray[np.float64],
     spread: NDArray[np.float64],
 ) -> Kind:
-    """Write what a click teaches, and return the reader's kind.
+    """Write what a click teaches, and return the reader's kind. rare: see `co_clicks.rarities`.
 
     The click is a choice among everything on offer: a softmax of the scores. gradient:
     (NUM_STEPS, F) of the log-probability of the click by the weights; see `features`. spread:
@@ -57,7 +53,12 @@ def learn_click(
     spread[:] = 0.0
     candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
-    add_co_clicks(reader, items, co, readers, sums)
+    slot_scores = np.empty(len(co.item), dtype=np.float32)
+    worth = np.empty(NUM_READER, dtype=np.float32)
+    weigh_reader(weights, scale, kind, worth)
+    add_co_clicks(reader, items, co, rare, readers, sums)
+    of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
+    score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
     num = find_candidates(
         reader,
         kind,
@@ -65,7 +66,7 @@ def learn_click(
         co,
         articles,
         readers,
-        sums,
+        slot_scores,
         stamps,
         stamp,
         candidates[:MAX_CANDIDATES],
@@ -98,10 +99,8 @@ def learn_click(
         stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
     listed = candidates[:num]
     table = np.empty((num, NUM_READER), dtype=np.float32)
-    worth = np.empty(NUM_READER, dtype=np.float32)
     score = np.empty(num, dtype=np.float32)
     fill_features(reader, listed, moment, items, sums, articles, readers, table)
-    weigh_reader(weights, scale, kind, worth)
     score_candidates(listed, table, kind, moment, worth, score)
     share = np.ones(num)
     share[first_sampled:] = stands_for

@@ -4,18 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import (
-    MAX_CANDIDATES,
-    Kind,
-    Readers,
-    find_candidates,
-    kind_of,
-)
-from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks
-from worker.recommend.features import NUM_READER
+from worker.recommend.candidates import MAX_CANDIDATES, find_candidates
+from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks, rarities, score_slots
+from worker.recommend.features import NUM_GAPS, NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
+from worker.recommend.readers import Readers, kind_of
 from worker.recommend.state import Articles, CoClicks, Items
 from worker.recommend.weighing import score_candidates, weigh_reader, weights_of, write_row
 
@@ -47,14 +42,12 @@ def rank_readers(
     scale: NDArray[np.float64],
     best: NDArray[np.int64],
     scores: NDArray[np.float32],
-    features: NDArray[np.float32],
-    used: NDArray[np.float64],
+    own: NDArray[np.float32],
 ) -> None:
     """Write each reader's best articles, best first.
 
     weights, scale: of the blend. best: (B, M) int64, -1 where there is no more. scores: (B, M)
-    float32. features: (B, M, F) float32. used: (B, M, F), the weights of each article for the
-    reader; features times weights add up to the score.
+    float32. own: (B, M, R) float32, raw features of the reader with each.
     """
     num_readers, wanted = best.shape
     stamps = np.zeros(len(moment.open), dtype=np.int64)
@@ -63,14 +56,15 @@ def rank_readers(
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
+    slot_scores = np.empty(len(co.item), dtype=np.float32)
+    rare = rarities(co)
     top = np.empty(wanted, dtype=np.int64)
-    weighed = Kind(-1, -1)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
-        if kind != weighed:
-            weigh_reader(weights, scale, kind, worth)
-            weighed = kind
-        add_co_clicks(reader, items, co, readers, sums)
+        weigh_reader(weights, scale, kind, worth)
+        add_co_clicks(reader, items, co, rare, readers, sums)
+        of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
+        score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
         num = find_candidates(
             reader,
             kind,
@@ -78,7 +72,7 @@ def rank_readers(
             co,
             articles,
             readers,
-            sums,
+            slot_scores,
             stamps,
             reader + 1,
             candidates,
@@ -86,16 +80,37 @@ def rank_readers(
         fill_features(reader, candidates[:num], moment, items, sums, articles, readers, table)
         score_candidates(candidates[:num], table, kind, moment, worth, score)
         held = _best_of(score[:num], top)
-        for place in range(wanted):
-            if place >= held:
-                best[reader, place] = -1
-                continue
+        for place in range(held):
             c = top[place]
-            item = candidates[c]
-            best[reader, place] = item
+            best[reader, place] = candidates[c]
             scores[reader, place] = score[c]
-            write_row(item, table[c], moment, scale, features[reader, place])
-            weights_of(weights, kind, moment.kind[item], used[reader, place])
+            for feature in range(NUM_READER):
+                own[reader, place, feature] = table[c, feature]
+
+
+@compiled
+def explain(
+    page: NDArray[np.int64],
+    own: NDArray[np.float32],
+    moment: Moment,
+    readers: Readers,
+    weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    features: NDArray[np.float32],
+    used: NDArray[np.float64],
+) -> None:
+    """Write what the articles of pages, (B, k), were ranked by; -1 stands for none.
+
+    own: (B, k, R), raw features of the readers. features: (B, k, F). used: (B, k, F), the weights;
+    features times weights add up to the score.
+    """
+    for reader in range(len(page)):
+        kind = kind_of(reader, moment, readers)
+        for place in range(page.shape[1]):
+            item = page[reader, place]
+            if item >= 0:
+                write_row(item, own[reader, place], moment, scale, features[reader, place])
+                weights_of(weights, kind, moment.kind[item], used[reader, place])
 
 
 @compiled
@@ -112,7 +127,7 @@ def describe(
     """Write all features of given articles, (C, F), for the first reader."""
     table = np.empty((len(given), NUM_READER), dtype=np.float32)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
-    add_co_clicks(0, items, co, readers, sums)
+    add_co_clicks(0, items, co, rarities(co), readers, sums)
     fill_features(0, given, moment, items, sums, articles, readers, table)
     for c in range(len(given)):
         write_row(given[c], table[c], moment, scale, out[c])

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import Readers
 from worker.recommend.co_clicks import MODEL as MODEL_SUM
 from worker.recommend.co_clicks import NEXT as NEXT_SUM
 from worker.recommend.co_clicks import RECENTLY as RECENTLY_SUM
@@ -24,6 +23,7 @@ from worker.recommend.features import (
     TOGETHER,
 )
 from worker.recommend.moment import SOON_MS, Moment
+from worker.recommend.readers import Readers
 from worker.recommend.state import Articles, Items
 
 HABIT_CLICKS = 20

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from worker.catalogue import Catalogue
 from worker.reading import Reading, languages_read
 from worker.recommend.barred import Limits, barred_rows
-from worker.recommend.candidates import Kind, Readers, only
+from worker.recommend.co_clicks import rarities
 from worker.recommend.exploration import explore
 from worker.recommend.features import (
     NUM_FEATURES,
+    NUM_READER,
     NUM_STEPS,
     SOURCES,
 )
@@ -27,8 +28,9 @@ from worker.recommend.layout import Layout
 from worker.recommend.lessons import learn_click, learn_shown
 from worker.recommend.moment import Moment, kinds_of, look
 from worker.recommend.options import Options
-from worker.recommend.rank import describe, rank_readers, strongest_links
+from worker.recommend.rank import describe, explain, rank_readers, strongest_links
 from worker.recommend.reader_features import mean_vectors
+from worker.recommend.readers import Kind, Readers, only
 from worker.recommend.segments import segment_lift
 from worker.recommend.selection import select
 from worker.recommend.statistics import Statistics
@@ -133,41 +135,34 @@ class Recommender:
         shape = (len(tastes.interests), CONSIDERED * k)
         best = np.full(shape, -1, dtype=np.int64)
         scores = np.zeros(shape, dtype=np.float32)
-        features = np.zeros((*shape, NUM_FEATURES), dtype=np.float32)
+        own = np.zeros((*shape, NUM_READER), dtype=np.float32)
         items, co, weights = self.statistics.items, self.statistics.co, self._weights()
-        used = np.zeros((*shape, NUM_FEATURES))
-        rank_readers(
-            moment,
-            items,
-            co,
-            self._layout.articles,
-            readers,
-            weights,
-            self.statistics.scale,
-            best,
-            scores,
-            features,
-            used,
-        )
-        chosen = np.full((shape[0], k), -1, dtype=np.int64)
+        scale, articles = self.statistics.scale, self._layout.articles
+        rank_readers(moment, items, co, articles, readers, weights, scale, best, scores, own)
         options = self.options.selection
+        source = np.zeros(shape, dtype=np.int64)
+        if options.max_per_source:
+            all_features = np.zeros((*shape, NUM_FEATURES), dtype=np.float32)
+            all_weights = np.zeros((*shape, NUM_FEATURES))
+            explain(best, own, moment, readers, weights, scale, all_features, all_weights)
+            source = _SOURCE_OF[(all_features * all_weights).argmax(axis=2)]
+        chosen = np.full((shape[0], k), -1, dtype=np.int64)
         select(
             best,
             scores,
-            _SOURCE_OF[(features * used).argmax(axis=2)],
-            self._layout.articles,
+            source,
+            articles,
             options.diversity,
             options.max_per_tag,
             options.max_per_source,
             chosen,
         )
         at = np.arange(shape[0])[:, None]
-        missing = chosen < 0
-        page = np.where(missing, -1, best[at, chosen])
-        page_scores, page_features = scores[at, chosen], features[at, chosen]
-        page_weights = used[at, chosen]
-        page_scores[missing] = 0.0
-        page_features[missing] = 0.0
+        page = np.where(chosen < 0, -1, best[at, chosen])
+        page_scores = np.where(chosen < 0, np.float32(0.0), scores[at, chosen])
+        page_features = np.zeros((*page.shape, NUM_FEATURES), dtype=np.float32)
+        page_weights = np.zeros((*page.shape, NUM_FEATURES))
+        explain(page, own[at, chosen], moment, readers, weights, scale, page_features, page_weights)
         explored = np.zeros(page.shape, dtype=np.bool_)
         if seeds is not None and options.explore_share:
             explored = explore(
@@ -176,7 +171,7 @@ class Recommender:
                 page_features,
                 moment,
                 items,
-                self._layout.articles,
+                articles,
                 readers,
                 seeds,
                 options.explore_share,
@@ -228,7 +223,7 @@ class Recommender:
         """
         moment, readers = self._hydrate(before, tastes, now_ms)
         stamps = np.zeros(len(moment.open), dtype=np.int64)
-        weights = self._weights()
+        weights, rare = self._weights(), rarities(self.statistics.co)
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
             gradient = np.zeros((NUM_STEPS, NUM_FEATURES))
@@ -241,6 +236,7 @@ class Recommender:
                     moment,
                     self.statistics.items,
                     self.statistics.co,
+                    rare,
                     self._layout.articles,
                     readers,
                     weights,

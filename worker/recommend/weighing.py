@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import Kind
 from worker.recommend.features import (
     AGE_ROWS,
     GAP_ROWS,
@@ -21,6 +20,7 @@ from worker.recommend.features import (
     QUIET_ROWS,
 )
 from worker.recommend.moment import Moment
+from worker.recommend.readers import Kind
 
 
 @compiled
