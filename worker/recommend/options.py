@@ -20,7 +20,7 @@ frozen = false            # serve, and learn nothing
 trending-1h = 0.2
 
 [selection]
-diversity = 0.15          # what an article loses that is just like one above it
+diversity = 0.3           # what an article loses that is just like one above it
 max_per_tag = 6           # of one page; 0: no limit
 max_per_source = 0
 explore_share = 0.05      # of the pages that end with a little-shown article
@@ -71,7 +71,7 @@ class Blend(_Strict, frozen=True):
 class Selection(_Strict, frozen=True):
     """How a page is put together from the best articles."""
 
-    diversity: Positive = 0.15
+    diversity: Positive = 0.3
     max_per_tag: Limit = 6
     max_per_source: Limit = 0
     explore_share: Share = 0.05
