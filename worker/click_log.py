@@ -20,7 +20,8 @@ from uuid import uuid4
 
 from schemas import keys
 from worker.catalogue import Catalogue
-from worker.recommend.statistics import CheckpointError, Statistics
+from worker.recommend.checkpoint import CheckpointError, pack
+from worker.recommend.statistics import Statistics
 from worker.redis_client import Client
 
 ENTRIES_PER_READ = 64
@@ -119,7 +120,7 @@ class ClickLog:
         async with self._lock:
             position, num_since = self._position, self._num_since
             snapshot = self._statistics.snapshot()
-        value = position.encode() + b" " + await asyncio.to_thread(self._statistics.pack, snapshot)
+        value = position.encode() + b" " + await asyncio.to_thread(pack, snapshot)
         await self._client.set(keys.CHECKPOINT, value, px=self._ttl_ms)
         behind, self._checkpointed = self._checkpointed, position
         self._num_since -= num_since

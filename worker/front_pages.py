@@ -23,7 +23,8 @@ from worker.reading import Reading, read, tag_interests, unknown_refs
 from worker.recommend.barred import Limits
 from worker.recommend.click_log import Learned, pack_clicks, pack_impression
 from worker.recommend.learn import WINDOW
-from worker.recommend.recommender import Lesson, Recommender, Tastes
+from worker.recommend.pages import Lesson, Tastes
+from worker.recommend.recommender import Recommender
 from worker.recommend.segments import AGE_BOUNDS
 
 READERS_PER_RUN = 128

@@ -23,7 +23,7 @@ from worker.catalogue import Catalogue
 from worker.model import Estimates
 from worker.reading import Reading
 from worker.recommend.features import FEATURES, SOURCES
-from worker.recommend.recommender import Ranked
+from worker.recommend.pages import Ranked
 
 PROFILE_TAGS = 10
 """Tag interests listed in a profile."""

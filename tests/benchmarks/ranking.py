@@ -17,7 +17,8 @@ from worker.catalogue import Catalogue
 from worker.reading import Reading, read, tag_interests
 from worker.recommend.learn import count_click
 from worker.recommend.options import Options
-from worker.recommend.recommender import Recommender, Tastes
+from worker.recommend.pages import Tastes
+from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 
 NOW_MS = 1_800_000_000_000

@@ -26,7 +26,8 @@ from worker.recommend.features import (
 )
 from worker.recommend.learn import count_click
 from worker.recommend.options import Filters, Options, Selection
-from worker.recommend.recommender import Lesson, Ranked, Recommender, Tastes
+from worker.recommend.pages import Lesson, Ranked, Tastes
+from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 
 PLAIN = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
+from worker.recommend.checkpoint import CheckpointError
 from worker.recommend.click_log import (
     CountedClicks,
     Learned,
@@ -19,7 +20,7 @@ from worker.recommend.item_model import PENALTY, fit_item_model
 from worker.recommend.learn import HALVED_AFTER, count_click
 from worker.recommend.options import Blend
 from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
-from worker.recommend.statistics import CheckpointError, Statistics
+from worker.recommend.statistics import Statistics
 from worker.terms import article_terms, unpack_terms
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)

@@ -8,7 +8,6 @@ select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from worker.recommend.layout import Layout
 from worker.recommend.lessons import learn_click, learn_shown
 from worker.recommend.moment import Moment, kinds_of, look
 from worker.recommend.options import Options
+from worker.recommend.pages import Lesson, Ranked, Tastes
 from worker.recommend.rank import describe, explain, rank_readers, strongest_links
 from worker.recommend.reader_features import mean_vectors
 from worker.recommend.readers import Kind, Readers, only
@@ -45,59 +45,6 @@ NEAR = 8
 _SOURCE_OF = np.zeros(NUM_FEATURES, dtype=np.int64)
 for _number, _features in enumerate(SOURCES.values()):
     _SOURCE_OF[list(_features)] = _number
-
-
-class Ranked(NamedTuple):
-    """The pages of B readers, best first.
-
-    Attributes:
-        rows: (B, k) int64 catalogue rows, -1 where there is no more.
-        scores: (B, k) float32, log of how much likelier than the average article it is clicked.
-        features: (B, k, F) float32, standardised.
-        weights: (B, k, F) float64, of each article for the reader.
-        linked: (B, k) int64 row of the clicked article that it is most co-clicked with, or -1.
-        explored: (B, k) bool, whether it is shown to learn about it.
-    """
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    features: NDArray[np.float32]
-    weights: NDArray[np.float64]
-    linked: NDArray[np.int64]
-    explored: NDArray[np.bool_]
-
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """What of the score comes from each feature, (B, k, F); they add up to it."""
-        return self.features * self.weights
-
-
-class Tastes(NamedTuple):
-    """What the profiles of B readers say of G tags.
-
-    Attributes:
-        interests: (B, G) float32, the reader's own interest in each tag.
-        affinity: (B, G) float32, what readers like this one like, as the bundle knows it.
-        membership: (B, S) float32 in the segments of readers; None without inferred profiles.
-    """
-
-    interests: NDArray[np.float32]
-    affinity: NDArray[np.float32]
-    membership: NDArray[np.float32] | None
-
-
-class Lesson(NamedTuple):
-    """What the blend learns from a click; see `lessons.learn_click`.
-
-    Attributes:
-        gradient: (NUM_STEPS, F).
-        spread: (F,).
-        kind: the reader's.
-    """
-
-    gradient: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    kind: Kind
 
 
 class Recommender:

@@ -4,7 +4,6 @@ The same click log gives the same counts and weights in every worker, whatever t
 came to know the articles; tags of an article that it does not know yet are the exception.
 """
 
-import io
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -13,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.bundle import LearnedBlend
-from worker.recommend.click_log import CountedClicks, unpack
+from worker.recommend.checkpoint import Counted, pack, snapshot, unpack
+from worker.recommend.click_log import CountedClicks
+from worker.recommend.click_log import unpack as unpack_log
 from worker.recommend.features import (
     AGE_ROWS,
-    FEATURES,
     GAP_ROWS,
     GAPS_MS,
     LENGTH_ROWS,
@@ -30,7 +30,6 @@ from worker.recommend.options import Blend
 from worker.recommend.starting import scale_of, starting_blend
 from worker.recommend.state import (
     NEVER_MS,
-    NO_SLOT,
     BlendState,
     CoClicks,
     Items,
@@ -65,10 +64,6 @@ class Facts(Protocol):
     def terms_of(self, ref: int) -> NDArray[np.int32]:
         """Return its terms, (MAX_TERMS,)."""
         ...
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is not one that this version wrote."""
 
 
 class Statistics:
@@ -173,7 +168,7 @@ class Statistics:
 
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""
-        for told in unpack(entry):
+        for told in unpack_log(entry):
             if isinstance(told, CountedClicks):
                 self.count(told, facts)
             else:
@@ -281,41 +276,22 @@ class Statistics:
 
     def dump(self) -> bytes:
         """Return everything, compressed: some MB for 5,000 articles, more where all co-occur."""
-        return self.pack(self.snapshot())
+        return pack(self.snapshot())
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays."""
-        size = len(self)
-        tags = sorted(self.tag_counts)
-        return {
-            "features": np.array(FEATURES),
-            "refs": np.fromiter(self._numbers, dtype=np.int64, count=size),
-            **{name: getattr(self.items, name)[:size].copy() for name in Items._fields},
-            **{f"term_{name}": getattr(self.terms, name).copy() for name in Terms._fields},
-            "slot_items": self.co.item.copy(),
-            "slot_clicks": self.co.clicks.copy(),
-            "together": self.co.together.copy(),
-            "next": self.co.next.copy(),
-            "weights": self.blend.weights.copy(),
-            "squares": self.blend.squares.copy(),
-            "scale": self.blend.scale.copy(),
-            "tags": np.array(tags, dtype=np.str_),
-            "tag_counts": np.array([self.tag_counts[tag] for tag in tags]),
-            "progress": np.array([self.num_counted, self._next_fit]),
-        }
-
-    @staticmethod
-    def pack(snapshot: dict[str, NDArray[Any]]) -> bytes:
-        """Compress a snapshot; takes seconds where all articles are read together."""
-        arrays: dict[str, Any] = dict(snapshot)
-        for name in ("together", "next"):
-            table = arrays.pop(name)
-            pairs = np.nonzero(table)
-            arrays[f"{name}_pairs"] = np.stack(pairs).astype(np.int32)
-            arrays[f"{name}_counts"] = table[pairs]
-        file = io.BytesIO()
-        np.savez_compressed(file, **arrays)
-        return file.getvalue()
+        """Return copies of all arrays, for `checkpoint.pack`."""
+        return snapshot(
+            Counted(
+                np.fromiter(self._numbers, dtype=np.int64, count=len(self)),
+                self.items,
+                self.co,
+                self.terms,
+                self.blend,
+                self.tag_counts,
+                self.num_counted,
+                self._next_fit,
+            )
+        )
 
     def load(self, dumped: bytes) -> None:
         """Become what was dumped. The item model is fitted again, from the same counts.
@@ -323,44 +299,19 @@ class Statistics:
         Raises:
             CheckpointError: when the dump is of another version, or broken; nothing changes then.
         """
-        try:
-            with np.load(io.BytesIO(dumped), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            if tuple(arrays["features"]) != FEATURES:
-                raise CheckpointError("a checkpoint of other features")
-            refs = arrays["refs"]
-            items = empty_items(max(1024, len(refs)))
-            for name in Items._fields:
-                getattr(items, name)[: len(refs)] = arrays[name]
-            terms = empty_terms()
-            for name in Terms._fields:
-                getattr(terms, name)[:] = arrays[f"term_{name}"]
-            co = empty_co_clicks(len(self.co.item))
-            if len(arrays["slot_items"]) == len(co.item):
-                co.item[:] = arrays["slot_items"]
-                co.clicks[:] = arrays["slot_clicks"]
-                co.together[tuple(arrays["together_pairs"])] = arrays["together_counts"]
-                co.next[tuple(arrays["next_pairs"])] = arrays["next_counts"]
-            else:  # another number of slots is configured now: co-clicks start anew
-                items.slot[:] = NO_SLOT
-            blend = BlendState(arrays["weights"], arrays["squares"], arrays["scale"])
-            if not self._learning_rate:
-                blend = self.blend  # frozen: its own, whatever others have learned
-            tags = dict(zip(arrays["tags"].tolist(), arrays["tag_counts"], strict=True))
-            num_counted, next_fit = (int(value) for value in arrays["progress"])
-        except CheckpointError:
-            raise
-        except Exception as error:  # numpy and zipfile raise many types
-            raise CheckpointError(f"not a checkpoint: {type(error).__name__}") from error
-        self.items, self.co, self.terms, self.blend, self.tag_counts = items, co, terms, blend, tags
-        self.scale = scale_of(blend)
-        self._numbers = {ref: number for number, ref in enumerate(refs.tolist())}
-        self.num_counted, self._next_fit = num_counted, next_fit
+        found = unpack(dumped, len(self.co.item))
+        self.items, self.co, self.terms = found.items, found.co, found.terms
+        self.tag_counts = dict(found.tag_counts)
+        if self._learning_rate:  # frozen: its own, whatever others have learned
+            self.blend = found.blend
+            self.scale = scale_of(found.blend)
+        self._numbers = {ref: number for number, ref in enumerate(found.refs.tolist())}
+        self.num_counted, self._next_fit = found.num_counted, found.next_fit
         self.num_renumbered += 1
         self.num_changes += 1
-        if num_counted >= FIRST_FIT:
+        if self.num_counted >= FIRST_FIT:
             self.fit()
-            self._next_fit = next_fit
+            self._next_fit = found.next_fit
 
 
 def _check_gradient(gradient: NDArray[np.float32]) -> None:

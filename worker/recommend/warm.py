@@ -13,7 +13,8 @@ from worker.front_pages import pack_counted
 from worker.reading import read, tag_interests
 from worker.recommend.click_log import pack_impression
 from worker.recommend.options import Options
-from worker.recommend.recommender import Recommender, Tastes
+from worker.recommend.pages import Tastes
+from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 
 

@@ -21,7 +21,8 @@ from worker.model import Model, load_model
 from worker.reading import Reading
 from worker.recommend.features import SOURCES
 from worker.recommend.options import Options
-from worker.recommend.recommender import Recommender, Tastes
+from worker.recommend.pages import Tastes
+from worker.recommend.recommender import Recommender
 from worker.recommend.state import BlendState
 from worker.recommend.statistics import Statistics
 from worker.settings import Settings
