@@ -182,10 +182,7 @@ def _tag_reasons(
     """Divide what the tags are worth by how much the reader likes each of them."""
     tags = [tag for tag in catalogue.tags[row].tolist() if tag >= 0]
     liked = [(tag, float(interests[tag])) for tag in tags if interests[tag] > 0]
-    total = sum(interest for _, interest in liked)
-    if not total:
-        # Not what this reader reads: that counts against it.
-        return [Reason(name=TAGS, weight=share)]
+    total = sum(interest for _, interest in liked)  # not 0, or there would be no share
     return [
         Reason(name=f"tag:{catalogue.tag_names[tag]}", weight=round(share * interest / total, 4))
         for tag, interest in liked

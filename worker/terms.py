@@ -4,6 +4,7 @@ Tags and words, hashed: no vocabulary to train, ship or agree on, and any langua
 which articles are about the same, which subjects are hot, and which are clicked when shown.
 """
 
+import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -104,8 +105,7 @@ _kept: list[NDArray[np.int8]] = []
 def _directions() -> NDArray[np.int8]:
     """Return a direction for each term, (NUM_TERMS, TEXT_WIDTH) of ±1; the same in all workers."""
     if not _kept:
-        bits = np.random.Generator(np.random.PCG64(1)).integers(
-            0, 2, (NUM_TERMS, TEXT_WIDTH), dtype=np.int8
-        )
-        _kept.append(2 * bits - 1)
+        drawn = hashlib.shake_128(b"directions").digest(NUM_TERMS * TEXT_WIDTH // 8)
+        bits = np.unpackbits(np.frombuffer(drawn, dtype=np.uint8)).astype(np.int8)
+        _kept.append(2 * bits.reshape(NUM_TERMS, TEXT_WIDTH) - 1)
     return _kept[0]

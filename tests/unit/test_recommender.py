@@ -287,8 +287,7 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
 
 def test_the_blend_learns_what_the_stream_rewards() -> None:
     news = catalogue(*(article(f"a{i}", [f"t{i % 6}"], age_h=5) for i in range(120)))
-    # Tags are terms, too: without this, content would share what there is to learn.
-    made = recommender(news, Options(sources={"content": False}, selection=PLAIN.selection))
+    made = recommender(news)
     before = made.statistics.blend.weights[0].copy()
     random = np.random.default_rng(1)
     for _ in range(300):

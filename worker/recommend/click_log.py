@@ -47,6 +47,9 @@ _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BBBBHHHIH")
 _SHOWN_HEAD = struct.Struct(">BHHI")
 _SPREAD_BYTES = 4 * NUM_FEATURES
+_LARGEST_STEP = 6e4
+"""What 16 bits have room for."""
+
 _LEAST_STEP = 1e-3
 """Rows by kinds of articles that are smaller everywhere are not worth their bytes."""
 
@@ -114,6 +117,7 @@ def pack_clicks(
         gradient, spread = learned
         rows = 1 + np.flatnonzero(np.abs(gradient[1:]).max(axis=1) >= _LEAST_STEP)
         steps = np.concatenate([gradient[0], gradient[rows, :NUM_ARTICLE].ravel()])
+        steps = np.clip(steps, -_LARGEST_STEP, _LARGEST_STEP)
         lesson = spread.astype(">f4").tobytes() + steps.astype(">f2").tobytes()
     shares: bytes = np.rint(np.clip(membership, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
     positions: bytes = np.asarray(counted, dtype=">u2").tobytes()

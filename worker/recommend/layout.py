@@ -9,7 +9,7 @@ from worker.recommend.filters import may_show
 from worker.recommend.options import Options
 from worker.recommend.state import Articles
 from worker.recommend.statistics import Statistics
-from worker.terms import NO_TERM, TEXT_WIDTH, rarity_of, text_vectors
+from worker.terms import NO_TERM, TEXT_WIDTH, rarity_of, tag_term, text_vectors
 
 RARITY_GROWTH = 1.25
 """By how much the catalogue grows until it is counted again how rare each term is."""
@@ -93,8 +93,10 @@ class Layout:
         np.minimum.at(statistics.items.first_ms, self.item_of_row, known_ms)
 
     def _describe(self) -> None:
-        """Give new and changed articles the vectors of their terms."""
-        terms = self._catalogue.terms[: len(self._catalogue)]
+        """Give new and changed articles the vectors of their words."""
+        terms = self._catalogue.terms[: len(self._catalogue)].copy()
+        # Tags have a feature, and a likeness, of their own.
+        terms[np.isin(terms, [tag_term(each) for each in self._catalogue.tag_names])] = NO_TERM
         if len(terms) >= RARITY_GROWTH * self._weighed:
             self._rarity, self._weighed = rarity_of(terms), len(terms)
             self._vectors = text_vectors(terms, self._rarity)
@@ -106,7 +108,7 @@ class Layout:
             vectors[:num_held] = self._vectors
             vectors[~same] = text_vectors(terms[~same], self._rarity)
             self._vectors = vectors
-        self._terms = terms.copy()
+        self._terms = terms
 
     def _place(self) -> None:
         catalogue, num_items = self._catalogue, len(self._statistics)

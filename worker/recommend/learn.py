@@ -78,7 +78,7 @@ def _count(
 
 @compiled
 def _take_slot(items: Items, co: CoClicks, item: int) -> int:
-    """Give the article a free slot, or that of the article which fewest would miss."""
+    """Give the article a free slot, or that of the article which was clicked longest ago."""
     weakest, least = 0, np.inf
     for slot in range(len(co.item)):
         held = co.item[slot]

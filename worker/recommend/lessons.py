@@ -86,24 +86,22 @@ def learn_click(
         num += 1
     # The shortlist is what the weights prefer already: compared with it alone, they would never
     # learn what made it. A sample stands for the rest, each for as many as were left out.
-    size = len(moment.open)
+    size = len(moment.offered)
     first_sampled = num
     num_clicks = readers.starts[reader + 1] - readers.starts[reader]
     drawn = np.uint64(clicked * 2654435761 + num_clicks)
     for _ in range(SAMPLED):
         drawn = drawn * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-        item = int((drawn >> np.uint64(33)) % np.uint64(size))
+        item = moment.offered[int((drawn >> np.uint64(33)) % np.uint64(size))]
         num = offer(item, reader, moment, articles, readers, stamps, stamp, candidates, num)
-    stands_for = 1.0
-    if num > first_sampled:
-        stands_for = max(1.0, (moment.num_open - first_sampled) / (num - first_sampled))
     listed = candidates[:num]
     table = np.empty((num, NUM_READER), dtype=np.float32)
     score = np.empty(num, dtype=np.float32)
     fill_features(reader, listed, moment, items, sums, articles, readers, table)
     score_candidates(listed, table, kind, moment, worth, score)
     share = np.ones(num)
-    share[first_sampled:] = stands_for
+    # Drawn from all on offer; what the reader may not see, or is listed, was dropped.
+    share[first_sampled:] = max(1.0, size / SAMPLED)
     missed = misses(score, share, at)
     row = np.empty(NUM_FEATURES, dtype=np.float32)
     for c in range(num):

@@ -60,7 +60,7 @@ class Moment(NamedTuple):
     Attributes:
         now_ms: epoch milliseconds.
         open: (N,) bool, whether an article may be shown at all.
-        num_open: how many may.
+        offered: (M,) int32, those that may.
         log_age, log_clicks: (N,) float32, logs of the time since each is known and of its clicks.
         features: (N, A) float32, less their mean over the open articles, and scaled.
         variances: (A,) over the open articles, before they were scaled.
@@ -74,7 +74,7 @@ class Moment(NamedTuple):
 
     now_ms: int
     open: NDArray[np.bool_]
-    num_open: int
+    offered: NDArray[np.int32]
     log_age: NDArray[np.float32]
     log_clicks: NDArray[np.float32]
     features: NDArray[np.float32]
@@ -111,18 +111,21 @@ def look(
     if seen is None:
         seen = _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
         seen.features[:] *= scale[:NUM_ARTICLE].astype(np.float32)
-    is_open, features = seen.open, seen.features
+    features = seen.features
     scores = np.zeros((NUM_READER_KINDS, size), dtype=np.float32)
-    wanted = _reader_weights(weights)[kinds] @ features.T
-    wanted += np.einsum("nf,nf->n", _kind_weights(weights)[seen.kind], features)
-    scores[kinds] = wanted
-    offered = np.flatnonzero(is_open)
-    best = _best_first(wanted, offered)
+    offered = seen.offered
+    own = features[offered]
+    of_kind = np.einsum("nf,nf->n", _kind_weights(weights)[seen.kind[offered]], own)
+    wanted = _reader_weights(weights)[kinds] @ own.T + of_kind
+    scores[np.ix_(kinds, offered)] = wanted
+    best = offered[_best_first(wanted)]
     order = np.zeros((NUM_READER_KINDS, best.shape[1]), dtype=np.int32)
     order[kinds] = best
     by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
     if num_tags and len(offered):
-        _list_by_tag(best[0], articles.tags, by_tag)
+        # In the order that is common to all readers, whoever they are served with.
+        common = own @ weights[0, :NUM_ARTICLE].astype(np.float32) + of_kind
+        _list_by_tag(offered[_best_first(common[None])[0]], articles.tags, by_tag)
     return seen._replace(scores=scores, order=order, by_tag=by_tag)
 
 
@@ -150,7 +153,7 @@ def _see(
     return Moment(
         now_ms,
         is_open,
-        len(offered),
+        offered.astype(np.int32),
         np.log(known_ms).astype(np.float32),
         np.log(items.counts[:size, -1] + 1.0),
         features,
@@ -164,7 +167,7 @@ def _see(
 
 
 def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the kinds that occur among readers, sorted; as `candidates.kind_of` numbers them."""
+    """Return the kinds that occur among readers, sorted; as `readers.kind_of` numbers them."""
     lengths = np.searchsorted(LENGTHS, num_clicks, side="right")
     gaps = np.searchsorted(GAPS_MS, gaps_ms, side="right")
     return np.unique(lengths * NUM_GAPS + gaps)
@@ -186,19 +189,17 @@ def _kind_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     return kinds.reshape(NUM_AGES * NUM_QUIETS, NUM_ARTICLE).astype(np.float32)
 
 
-def _best_first(scores: NDArray[np.float32], offered: NDArray[np.int64]) -> NDArray[np.int32]:
-    count = min(LISTED, len(offered))
+def _best_first(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the places of the highest `LISTED` scores of each row, (K, N), highest first."""
+    count = min(LISTED, scores.shape[1])
     if not count:
-        return np.empty((len(scores), 0), dtype=np.int32)
-    among = scores[:, offered]
-    if count < len(offered):
-        top = np.argpartition(-among, count - 1, axis=1)[:, :count]
-    else:
-        top = np.broadcast_to(np.arange(count), (len(scores), count))
-    strength = np.take_along_axis(among, top, axis=1)
-    best = np.take_along_axis(top, np.argsort(-strength, axis=1, kind="stable"), axis=1)
-    order: NDArray[np.int32] = offered[best].astype(np.int32)
-    return order
+        return np.empty((len(scores), 0), dtype=np.int64)
+    top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    strength = np.take_along_axis(scores, top, axis=1)
+    best: NDArray[np.int64] = np.take_along_axis(
+        top, np.argsort(-strength, axis=1, kind="stable"), axis=1
+    )
+    return best
 
 
 @compiled

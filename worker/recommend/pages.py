@@ -13,8 +13,8 @@ class Ranked(NamedTuple):
 
     Attributes:
         rows: (B, k) int64 catalogue rows, -1 where there is no more.
-        scores: (B, k) float32, log of how much likelier than the average article it is clicked.
-        features: (B, k, F) float32, standardised.
+        scores: (B, k) float32, comparable within a page; a difference of 1 is e times as likely.
+        features: (B, k, F) float32, scaled.
         weights: (B, k, F) float64, of each article for the reader.
         linked: (B, k) int64 row of the clicked article that it is most co-clicked with, or -1.
         explored: (B, k) bool, whether it is shown to learn about it.

@@ -320,7 +320,8 @@ class Recommender:
         statistics, names = self.statistics, self.catalogue.tag_names
         kept = self._lift
         # A table over all tags: renewed when it has changed by a hundredth.
-        due = statistics.num_counted > 1.01 * self._lift_counted or len(kept) != len(names)
+        last = self._lift_counted
+        due = not last <= statistics.num_counted <= 1.01 * last or len(kept) != len(names)
         if due or kept.shape[1] != membership.shape[1]:
             kept = segment_lift(statistics.tag_counts, names, membership.shape[1]).T
             self._lift, self._lift_counted = kept, statistics.num_counted

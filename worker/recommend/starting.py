@@ -46,6 +46,10 @@ USUAL_DEVIATIONS = {
 }
 """What features deviate by within a choice, for as long as little has been seen; others by 1."""
 
+NOTHING_LEARNED = LearnedBlend(
+    features=[], rows=[], weights=[], deviations=[], num_clicks=0, dataset=""
+)
+
 USUAL_FOR = 20.0
 """Choices that they stand for."""
 

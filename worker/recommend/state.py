@@ -105,7 +105,7 @@ class BlendState(NamedTuple):
         weights: (rows, features) float64; see `features.NUM_WEIGHT_ROWS`.
         squares: the same shape, sums of squared gradients.
         scale: (2, F) float64: sums over choices of the variance of each feature among the articles
-            of the choice, and the number of choices.
+            of the choice, and the number of choices in which it varied.
     """
 
     weights: NDArray[np.float64]

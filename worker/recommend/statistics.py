@@ -1,7 +1,8 @@
 """What all readers do, as one worker holds it: numbered articles and the counts about them.
 
 The same click log gives the same counts and weights in every worker, whatever the order in which it
-came to know the articles; tags of an article that it does not know yet are the exception.
+came to know the articles. The exception is what is counted by tags and terms, for as long as a
+worker does not know the article: half a second at most for a new one.
 """
 
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ class Statistics:
         self._start = partial(starting_blend, options.weights, learned)
         self.blend: BlendState = self._start()
         self.scale = scale_of(self.blend)
-        """Factors of the readers' features, (R,)."""
+        """Factors of the features, (F,)."""
         self.tag_counts: dict[str, NDArray[np.float64]] = {}
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
         self.num_counted = 0
@@ -168,10 +169,11 @@ class Statistics:
 
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""
-        for told in unpack_log(entry):
+        # All of it is read before any of it counts.
+        for told in list(unpack_log(entry)):
             if isinstance(told, CountedClicks):
                 self.count(told, facts)
-            else:
+            elif len(told.refs):
                 if told.gradient is not None:
                     _check_gradient(told.gradient)
                     self.learn_shown(told.gradient)
@@ -214,7 +216,8 @@ class Statistics:
             self._move(gradient[1 + at], AGE_ROWS + at, self._learning_rate)
         if self._learning_rate:
             self.blend.scale[0] += spread
-            self.blend.scale[1] += 1.0
+            # What could not vary in a choice says nothing of what it usually deviates by.
+            self.blend.scale[1] += spread > 0.0
             self.scale = scale_of(self.blend)
 
     def learn_shown(self, gradient: NDArray[Any]) -> None:

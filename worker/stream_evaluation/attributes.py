@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from schemas.errors import FrontpageError
 from schemas.reading_set import Reader, ReadingSet
 from worker.model import Estimates
 from worker.stream_evaluation.protocol import LoadedStream
@@ -25,6 +26,9 @@ class ToldAttributes:
     """The labels of a set's readers as if a model had been certain of them.
 
     Of what a reader has not told, a flat guess. shuffled: each labelled reader gets another's.
+
+    Raises:
+        FrontpageError: when an income group is not one of the set's.
     """
 
     def __init__(self, stream: LoadedStream, reading_set: ReadingSet, *, shuffled: bool) -> None:
@@ -33,7 +37,13 @@ class ToldAttributes:
         readers = [each for each in reading_set.readers() if each.user_id in number and _told(each)]
         users = np.array([number[each.user_id] for each in readers], dtype=np.int64)
         if shuffled:
-            users = np.random.default_rng(SHUFFLE_SEED).permutation(users)
+            order = np.random.default_rng(SHUFFLE_SEED).permutation(len(users))
+            users[order] = users[np.roll(order, 1)]
+        for each in readers:
+            if each.income_group is not None and not 0 <= each.income_group < self._num_incomes:
+                raise FrontpageError(
+                    f"{stream.name}: an income group is not one of {self._num_incomes}"
+                )
         self._readers = dict(zip(users.tolist(), readers, strict=True))
 
     def __len__(self) -> int:

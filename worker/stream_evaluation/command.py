@@ -12,6 +12,7 @@ from typing import cast
 import click
 from tqdm import tqdm
 
+from schemas.bundle import load_manifest
 from schemas.errors import FrontpageError
 from schemas.reading_set import ReadingSet
 from worker.stream_evaluation.measure import PROTOCOLS, Measured, ProtocolName, measure
@@ -99,6 +100,21 @@ def evaluate_stream(
         click.echo(f"{len(stream.impressions):,} impressions left out: --live has none", err=True)
         stream = replace(stream, impressions=())
 
+    told: dict[str, ToldAttributes] = {}
+    if with_ablations:
+        # Before anything is measured: what does not fit is said at once.
+        told = {
+            each: ToldAttributes(stream, reading_set, shuffled=each == "shuffled attributes")
+            for each in ATTRIBUTES
+        }
+        if bundle is not None and any(told.values()):
+            num_groups = len(load_manifest(bundle).income_groups)
+            if num_groups != reading_set.info.num_income_groups:
+                raise FrontpageError(
+                    f"{bundle} has {num_groups} income groups, {dataset} "
+                    f"{reading_set.info.num_income_groups}: leave one of them out"
+                )
+
     def model(without: str | None = None, told: ToldAttributes | None = None) -> StreamRecommender:
         return build_recommender(stream, bundle, without, told)
 
@@ -114,11 +130,10 @@ def evaluate_stream(
         source: _measured(stream, partial(model, source), name, f"without {source}")
         for source in (ABLATIONS if with_ablations else ())
     }
-    for attributes in ATTRIBUTES if with_ablations else ():
-        told = ToldAttributes(stream, reading_set, shuffled=attributes == "shuffled attributes")
-        if told:
-            build = partial(model, None, told)
-            ablations[attributes] = _measured(stream, build, name, f"with {attributes}")
+    for attributes, known in told.items():
+        if known:
+            with_known = partial(model, None, known)
+            ablations[attributes] = _measured(stream, with_known, name, f"with {attributes}")
     document = as_document(stream.name, name, whole, baselines, ablations)
     if plot_file is not None:
         plot(document, plot_file)

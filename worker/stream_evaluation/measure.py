@@ -122,6 +122,9 @@ def learn(
             coming = next(impressions, None)
         session.learn(user, article, now_ms)
         advance(1)
+    while coming is not None:
+        session.impression(coming, scored=False)
+        coming = next(impressions, None)
 
 
 def last_click(

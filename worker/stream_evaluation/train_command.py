@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile
 
 import click
 import msgspec
@@ -31,7 +31,7 @@ _existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.IntRange(min=1, max=20),
     default=2,
     show_default=True,
-    help="How often to go through the stream; each begins with what the one before learned.",
+    help="How often to go through the stream; the first begins with the usual weights.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many clicks.")
 def train_blend(dataset: Path, bundle: Path, passes: int, limit: int | None) -> None:
@@ -40,14 +40,14 @@ def train_blend(dataset: Path, bundle: Path, passes: int, limit: int | None) -> 
     Workers begin with them and learn on from their own stream. The model in the bundle stays the
     version it is.
     """
-    from worker.recommend.starting import learned_from
+    from worker.recommend.starting import NOTHING_LEARNED, learned_from
     from worker.stream_evaluation.measure import learn
     from worker.stream_evaluation.model import build_recommender
 
     stream = load_stream(ReadingSet(dataset), limit=limit)
     if stream.num_clicks == 0:
         raise FrontpageError(f"{dataset}: no clicks to learn from")
-    learned = None
+    learned = NOTHING_LEARNED
     for number in range(1, passes + 1):
         recommender = build_recommender(stream, bundle, learned=learned)
         with tqdm(
@@ -59,7 +59,10 @@ def train_blend(dataset: Path, bundle: Path, passes: int, limit: int | None) -> 
     manifest = load_manifest(bundle)
 
     def fill(directory: Path) -> None:
-        copytree(bundle, directory, dirs_exist_ok=True)
+        # What is not the bundle's stays behind.
+        for name in manifest.files:
+            (directory / name).parent.mkdir(exist_ok=True)
+            copyfile(bundle / name, directory / name)
         (directory / BLEND_FILE).write_bytes(packed)
         training = {**manifest.training, "blend": f"{stream.name}, {datetime.now(UTC):%Y-%m-%d}"}
         written = msgspec.structs.replace(
