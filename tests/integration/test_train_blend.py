@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from schemas.bundle import BLEND_FILE, load_manifest
+from schemas.errors import FrontpageError
 from schemas.reading_set import ReadingSet
 from worker.model import load_model
 from worker.recommend.statistics import Statistics
@@ -24,6 +25,7 @@ CLICKS = 600
 def trained(bundle: Path, newsroom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("blend") / "bundle"
     shutil.copytree(bundle, copy)
+    (copy / "notes.txt").write_text("not the bundle's")
     result = CliRunner().invoke(
         train_blend, [str(newsroom), "--bundle", str(copy), "--limit", str(CLICKS)]
     )
@@ -41,6 +43,7 @@ def test_the_bundle_keeps_its_model_and_gains_weights(bundle: Path, trained: Pat
     begun = Statistics(8, learned=learned).blend.weights
     assert not np.allclose(begun, Statistics(8).blend.weights, atol=0.01)
     assert load_model(bundle).blend is None
+    assert not (trained / "notes.txt").exists()
 
 
 def test_a_changed_file_of_weights_is_noticed(trained: Path, tmp_path: Path) -> None:
@@ -76,3 +79,16 @@ def test_true_attributes_are_measured_beside_those_of_others(trained: Path, news
         else:
             assert true.income[0, label.income_group] == 1.0
     assert len(kept) > 50 and np.mean(kept) < 0.3
+
+
+def test_a_bundle_of_other_income_groups_is_refused_before_anything_is_measured(
+    bundle: Path, newsroom: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "newsroom"
+    shutil.copytree(newsroom, copy)
+    info = json.loads((copy / "dataset.json").read_text())
+    (copy / "dataset.json").write_text(json.dumps({**info, "num_income_groups": 12}))
+    arguments = [str(copy), "--bundle", str(bundle), "--limit", "300", "--ablations"]
+    result = CliRunner().invoke(evaluate_stream, arguments)
+    assert isinstance(result.exception, FrontpageError)
+    assert "10 income groups" in str(result.exception)

@@ -24,6 +24,7 @@ from worker.recommend.features import (
     NUM_WEIGHT_ROWS,
     SOURCES,
 )
+from worker.recommend.layout import Layout
 from worker.recommend.learn import count_click
 from worker.recommend.options import Filters, Options, Selection
 from worker.recommend.pages import Lesson, Ranked, Tastes
@@ -192,6 +193,18 @@ def test_own_tags_count() -> None:
     news = catalogue(*(article(f"a{i}", tags[i], age_h=5) for i in range(50)))
     found = recommender(news).rank(*see(news, history(("a2", 1), ("a7", 2))), NOW_MS, 8)
     assert {news.articles[row].tags[0] for row in found.rows[0]} == {"t2"}
+
+
+def test_articles_without_text_are_no_duplicates_for_having_the_same_tags() -> None:
+    news = catalogue(*(article(f"a{i}", ["sport", "fc"], age_h=5) for i in range(6)))
+    layout = Layout(news, Statistics(8), PLAIN)
+    layout.follow()
+    assert not layout.articles.vectors.any()
+    told = catalogue(*(article(f"a{i}", ["x"], title=f"word{i % 2} rare{i % 2}") for i in range(6)))
+    layout = Layout(told, Statistics(8), PLAIN)
+    layout.follow()
+    likeness = layout.articles.vectors @ layout.articles.vectors.T
+    assert likeness[0, 2] == pytest.approx(1.0, abs=1e-5) and likeness[0, 1] < 0.5
 
 
 def test_a_shortlist_ranks_as_everything_does() -> None:

@@ -268,3 +268,21 @@ def test_what_is_forgotten_leaves_nothing_to_its_slot() -> None:
     free = np.flatnonzero(statistics.co.item < 0)
     assert len(free) and not statistics.co.together[free].any()
     assert not statistics.co.together[:, free].any() and not statistics.co.next[:, free].any()
+
+
+def test_what_could_not_vary_says_nothing_of_what_it_deviates_by() -> None:
+    statistics = Statistics(8)
+    usual = statistics.scale.copy()
+    spread = np.full(NUM_FEATURES, 0.25)
+    spread[3] = 0.0
+    for _ in range(2000):
+        statistics.learn(np.zeros((NUM_STEPS, NUM_FEATURES)), spread, 0, 0)
+    assert statistics.scale[3] == usual[3]
+    assert np.allclose(np.delete(statistics.scale, 3), 2.0, rtol=0.05)
+
+
+def test_an_impression_of_nothing_counts_nothing() -> None:
+    statistics = Statistics(8)
+    nothing = np.empty(0, dtype=np.int64)
+    statistics.apply(pack_impression(nothing, np.empty(0, dtype=np.bool_), None), Known())
+    assert not statistics.items.shown.any()
