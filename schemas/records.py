@@ -188,13 +188,15 @@ class ServedItem(msgspec.Struct, frozen=True, kw_only=True):
 
     article_id: str
     values: list[float]
+    weights: list[float] = []
+    """The page's weights, and what the article's age and last click add to them."""
 
 
 class ServedFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """What a page was ranked by; the `served-features` topic (key: user_id), where it is logged.
 
-    For training on what was served: `features` names each feature with its weight; values are
-    standardised, and values times weights add up to an item's score. `seen_from` is the moment
+    For training on what was served: `features` names each feature with its weight for this
+    reader; an item's values times its own weights add up to its score. `seen_from` is the moment
     that the news were seen from.
     """
 

@@ -125,13 +125,18 @@ def served_features(
     """Build the records of what each page was ranked by."""
     values = ranked.features.astype(np.float64).round(4).tolist()
     weights = ranked.weights.round(4).tolist()
+    of_reader = ranked.reader_weights.round(4).tolist()
     return [
         ServedFeatures(
             recommendation_id=page.recommendation_id,
             seen_from=from_ms(now_ms),
-            features=dict(zip(FEATURES, weights[i], strict=True)),
+            features=dict(zip(FEATURES, of_reader[i], strict=True)),
             items=[
-                ServedItem(article_id=item.article_id, values=values[i][place])
+                ServedItem(
+                    article_id=item.article_id,
+                    values=values[i][place],
+                    weights=weights[i][place],
+                )
                 for place, item in enumerate(page.items)
             ],
         )

@@ -138,5 +138,6 @@ def test_what_a_page_was_ranked_by_is_logged_where_asked_for(site: Installation)
     served = records(found)[-1]
     assert served.recommendation_id == page.recommendation_id
     for logged, item in zip(served.items, page.items, strict=True):
-        parts = zip(served.features.values(), logged.values, strict=True)
+        assert len(logged.weights) == len(served.features)
+        parts = zip(logged.weights, logged.values, strict=True)
         assert abs(sum(weight * value for weight, value in parts) - item.score) < 0.01

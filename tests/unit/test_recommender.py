@@ -9,6 +9,7 @@ import pytest
 from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref
+from schemas.records import ServedFeatures
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
 from worker import messages
 from worker.catalogue import Catalogue
@@ -236,6 +237,11 @@ def test_reasons_add_up_to_the_score() -> None:
     )
     items = [item for page in pages for item in page.items]
     assert len(items) == 20
+    for record in messages.served_features(pages, found, NOW_MS):
+        assert msgspec.json.decode(msgspec.json.encode(record), type=ServedFeatures) == record
+        assert list(record.features) == list(FEATURES)
+        for served in record.items:
+            assert len(served.values) == len(served.weights) == NUM_FEATURES
     for item in items:
         total = sum(reason.weight for reason in item.reasons)
         assert total == pytest.approx(item.score, abs=1e-3)

@@ -16,6 +16,7 @@ class Ranked(NamedTuple):
         scores: (B, k) float32, comparable within a page; a difference of 1 is e times as likely.
         features: (B, k, F) float32, scaled.
         weights: (B, k, F) float64, of each article for the reader.
+        reader_weights: (B, F) float64, those for any article.
         linked: (B, k) int64 row of the clicked article that it is most co-clicked with, or -1.
         explored: (B, k) bool, whether it is shown to learn about it.
     """
@@ -24,6 +25,7 @@ class Ranked(NamedTuple):
     scores: NDArray[np.float32]
     features: NDArray[np.float32]
     weights: NDArray[np.float64]
+    reader_weights: NDArray[np.float64]
     linked: NDArray[np.int64]
     explored: NDArray[np.bool_]
 

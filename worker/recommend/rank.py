@@ -12,7 +12,13 @@ from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
 from worker.recommend.readers import Readers, kind_of
 from worker.recommend.state import Articles, CoClicks, Items
-from worker.recommend.weighing import score_candidates, weigh_reader, weights_of, write_row
+from worker.recommend.weighing import (
+    reader_weights,
+    score_candidates,
+    weigh_reader,
+    weights_of,
+    write_row,
+)
 
 
 @compiled
@@ -98,14 +104,16 @@ def explain(
     scale: NDArray[np.float64],
     features: NDArray[np.float32],
     used: NDArray[np.float64],
+    common: NDArray[np.float64],
 ) -> None:
     """Write what the articles of pages, (B, k), were ranked by; -1 stands for none.
 
     own: (B, k, R), raw features of the readers. features: (B, k, F). used: (B, k, F), the weights;
-    features times weights add up to the score.
+    features times weights add up to the score. common: (B, F), those for any article.
     """
     for reader in range(len(page)):
         kind = kind_of(reader, moment, readers)
+        reader_weights(weights, kind, common[reader])
         for place in range(page.shape[1]):
             item = page[reader, place]
             if item >= 0:

@@ -88,10 +88,11 @@ class Recommender:
         rank_readers(moment, items, co, articles, readers, weights, scale, best, scores, own)
         options = self.options.selection
         source = np.zeros(shape, dtype=np.int64)
+        common = np.zeros((shape[0], NUM_FEATURES))
         if options.max_per_source:
             all_features = np.zeros((*shape, NUM_FEATURES), dtype=np.float32)
             all_weights = np.zeros((*shape, NUM_FEATURES))
-            explain(best, own, moment, readers, weights, scale, all_features, all_weights)
+            explain(best, own, moment, readers, weights, scale, all_features, all_weights, common)
             source = _SOURCE_OF[(all_features * all_weights).argmax(axis=2)]
         chosen = np.full((shape[0], k), -1, dtype=np.int64)
         select(
@@ -109,7 +110,17 @@ class Recommender:
         page_scores = np.where(chosen < 0, np.float32(0.0), scores[at, chosen])
         page_features = np.zeros((*page.shape, NUM_FEATURES), dtype=np.float32)
         page_weights = np.zeros((*page.shape, NUM_FEATURES))
-        explain(page, own[at, chosen], moment, readers, weights, scale, page_features, page_weights)
+        explain(
+            page,
+            own[at, chosen],
+            moment,
+            readers,
+            weights,
+            scale,
+            page_features,
+            page_weights,
+            common,
+        )
         explored = np.zeros(page.shape, dtype=np.bool_)
         if seeds is not None and options.explore_share:
             explored = explore(
@@ -127,7 +138,7 @@ class Recommender:
         strongest_links(items, co, readers, page, links)
         row_of = np.append(self._layout.row_of, -1)  # -1 stands for nothing there, too
         rows, linked = row_of[page], row_of[links]
-        return Ranked(rows, page_scores, page_features, page_weights, linked, explored)
+        return Ranked(rows, page_scores, page_features, page_weights, common, linked, explored)
 
     def score(
         self,

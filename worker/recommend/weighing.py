@@ -24,17 +24,23 @@ from worker.recommend.readers import Kind
 
 
 @compiled
-def weights_of(
-    weights: NDArray[np.float64], reader: Kind, article_kind: int, out: NDArray[np.float64]
-) -> None:
-    """Write the weights, (F,), of an article of a kind for a reader of a kind."""
-    age, quiet = article_kind // NUM_QUIETS, article_kind % NUM_QUIETS
+def reader_weights(weights: NDArray[np.float64], reader: Kind, out: NDArray[np.float64]) -> None:
+    """Write the weights, (F,), for a reader of a kind, whatever the article."""
     for feature in range(NUM_FEATURES):
         out[feature] = (
             weights[0, feature]
             + weights[LENGTH_ROWS + reader.length, feature]
             + weights[GAP_ROWS + reader.gap, feature]
         )
+
+
+@compiled
+def weights_of(
+    weights: NDArray[np.float64], reader: Kind, article_kind: int, out: NDArray[np.float64]
+) -> None:
+    """Write the weights, (F,), of an article of a kind for a reader of a kind."""
+    reader_weights(weights, reader, out)
+    age, quiet = article_kind // NUM_QUIETS, article_kind % NUM_QUIETS
     for feature in range(NUM_ARTICLE):
         out[feature] += weights[AGE_ROWS + age, feature] + weights[QUIET_ROWS + quiet, feature]
 
@@ -48,7 +54,7 @@ def weigh_reader(
 ) -> None:
     """Write what the raw features of a reader of a kind are worth, (R,). scale: (F,) factors."""
     weight = np.empty(NUM_FEATURES)
-    weights_of(weights, reader, 0, weight)
+    reader_weights(weights, reader, weight)
     for feature in range(NUM_READER):
         out[feature] = weight[NUM_ARTICLE + feature] * scale[NUM_ARTICLE + feature]
 
