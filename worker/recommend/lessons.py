@@ -4,18 +4,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.candidates import MAX_CANDIDATES, find_candidates, offer
-from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks, score_slots
+from worker.recommend.candidates import MAX_CANDIDATES, offer
+from worker.recommend.co_clicks import NUM_SUMS
 from worker.recommend.features import (
     NUM_AGES,
     NUM_ARTICLE,
     NUM_FEATURES,
-    NUM_GAPS,
     NUM_QUIETS,
     NUM_READER,
 )
 from worker.recommend.moment import Moment
-from worker.recommend.rank import describe
+from worker.recommend.rank import describe, shortlist
 from worker.recommend.reader_features import fill_features
 from worker.recommend.readers import Kind, Readers, kind_of
 from worker.recommend.state import Articles, CoClicks, Items
@@ -53,20 +52,19 @@ def learn_click(
     spread[:] = 0.0
     candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
-    slot_scores = np.empty(len(co.item), dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
     weigh_reader(weights, scale, kind, worth)
-    add_co_clicks(reader, items, co, rare, readers, sums)
-    of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
-    score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
-    num = find_candidates(
+    num = shortlist(
         reader,
         kind,
         moment,
+        items,
         co,
+        rare,
         articles,
         readers,
-        slot_scores,
+        worth,
+        sums,
         stamps,
         stamp,
         candidates[:MAX_CANDIDATES],

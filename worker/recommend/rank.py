@@ -10,7 +10,7 @@ from worker.recommend.features import NUM_GAPS, NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
-from worker.recommend.readers import Readers, kind_of
+from worker.recommend.readers import Kind, Readers, kind_of
 from worker.recommend.state import Articles, CoClicks, Items
 from worker.recommend.weighing import (
     reader_weights,
@@ -38,6 +38,36 @@ def _best_of(score: NDArray[np.float32], top: NDArray[np.int64]) -> int:
 
 
 @compiled
+def shortlist(
+    reader: int,
+    kind: Kind,
+    moment: Moment,
+    items: Items,
+    co: CoClicks,
+    rare: NDArray[np.float32],
+    articles: Articles,
+    readers: Readers,
+    worth: NDArray[np.float32],
+    sums: NDArray[np.float32],
+    stamps: NDArray[np.int64],
+    stamp: int,
+    out: NDArray[np.int64],
+) -> int:
+    """Write a reader's candidates to `out` and the co-click sums to `sums`; return how many.
+
+    rare: see `co_clicks.rarities`. worth: (R,) of the reader's raw features. stamps, stamp: see
+    `candidates.find_candidates`.
+    """
+    add_co_clicks(reader, items, co, rare, readers, sums)
+    slot_scores = np.empty(len(co.item), dtype=np.float32)
+    of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
+    score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
+    return find_candidates(
+        reader, kind, moment, co, articles, readers, slot_scores, stamps, stamp, out
+    )
+
+
+@compiled
 def rank_readers(
     moment: Moment,
     items: Items,
@@ -62,23 +92,22 @@ def rank_readers(
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
-    slot_scores = np.empty(len(co.item), dtype=np.float32)
     rare = rarities(co)
     top = np.empty(wanted, dtype=np.int64)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
         weigh_reader(weights, scale, kind, worth)
-        add_co_clicks(reader, items, co, rare, readers, sums)
-        of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
-        score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
-        num = find_candidates(
+        num = shortlist(
             reader,
             kind,
             moment,
+            items,
             co,
+            rare,
             articles,
             readers,
-            slot_scores,
+            worth,
+            sums,
             stamps,
             reader + 1,
             candidates,
