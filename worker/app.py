@@ -22,9 +22,11 @@ from yarl import URL
 from schemas.errors import SettingsError, WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.articles import Articles
+from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
+from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.model import Model
@@ -114,18 +116,17 @@ def build_app(settings: Settings, model: Model) -> App:
     catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
     options = read_options(settings.recommend_file, settings.market)
     statistics = Statistics(settings.co_click_slots, options.blend, learned=model.blend)
+    recommender = Recommender(catalogue, statistics, options)
+    eye = Eye(catalogue, model, settings.tag_half_life_days)
     app = _faust_app(settings)
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
         catalogue=catalogue,
         front_pages=FrontPages(
-            model,
-            Recommender(catalogue, statistics, options),
-            settings.num_recommendations,
-            settings.tag_half_life_days,
-            settings.log_features,
+            model, recommender, eye, settings.num_recommendations, settings.log_features
         ),
+        lessons=BatchLessons(catalogue, recommender, eye),
         readers=ReaderStore(redis, settings.ttl_ms, version),
         click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms),
         emitter=Emitter(librdkafka_config(settings)),

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
+from worker.batch_lessons import BatchLessons
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
-from worker.front_pages import FrontPages
 from worker.intake import PackedImpression
 from worker.reader_store import Held, ReaderStore, ShownUpdate
 
@@ -18,8 +18,8 @@ from worker.reader_store import Held, ReaderStore, ShownUpdate
 class Impressions:
     """Count impressions, learn from them, and keep what each reader was shown lately."""
 
-    def __init__(self, front_pages: FrontPages, readers: ReaderStore, click_log: ClickLog) -> None:
-        self._front_pages = front_pages
+    def __init__(self, lessons: BatchLessons, readers: ReaderStore, click_log: ClickLog) -> None:
+        self._lessons = lessons
         self._readers = readers
         self._click_log = click_log
 
@@ -62,7 +62,7 @@ class Impressions:
                 counted += new
                 clicks = history if is_history(history) else None
                 histories += [before(clicks, each.time_ms) for each in new]
-        told = iter(self._front_pages.count_impressions(histories, counted, news_ms))
+        told = iter(self._lessons.impressions(histories, counted, news_ms))
         return [
             ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)))
             for user_id, shown, showings, num in merged

@@ -2,7 +2,7 @@
 
     chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
                          ├─► withdrawn articles: Redis, catalogue
-                         ├─► clicks: read histories ─► merge ─► infer ─► rank
+                         ├─► clicks: read histories ─► merge ─► infer ─► rank ─► learn
                          │           ─► Redis (compare and set, click log)
                          │           ─► profiles, recommendations
                          ├─► visits, preferences: read histories ─► infer ─► rank
@@ -28,6 +28,7 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
+from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
@@ -59,6 +60,7 @@ class Pipeline:
         articles: Articles,
         catalogue: Catalogue,
         front_pages: FrontPages,
+        lessons: BatchLessons,
         readers: ReaderStore,
         click_log: ClickLog,
         emitter: Emitter,
@@ -70,9 +72,10 @@ class Pipeline:
         self._articles = articles
         self._catalogue = catalogue
         self._front_pages = front_pages
+        self._lessons = lessons
         self._readers = readers
         self._click_log = click_log
-        self._impressions = Impressions(front_pages, readers, click_log)
+        self._impressions = Impressions(lessons, readers, click_log)
         self._emitter = emitter
         self._history_size = history_size
         self._articles_pending = articles_pending
@@ -204,17 +207,19 @@ class Pipeline:
         read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
         now_ms = self._clock_ms()
         news_ms = min(self._newest_click_ms or now_ms, now_ms)
-        told = self._front_pages.count(
-            [histories[i] for i in read],
-            [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
-            news_ms,
-        )
-        pages = self._front_pages.make(
+        made = self._front_pages.make(
             [user_ids[i] for i in read],
             [histories[i] for i in read],
             news_ms,
             datetime.fromtimestamp(now_ms / 1000, UTC),
             limits=Limits([found.showings[i] for i in read], [found.preferences[i] for i in read]),
+        )
+        pages = list(made)
+        told = self._lessons.clicks(
+            [histories[i] for i in read],
+            [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
+            [page.membership for page in pages],
+            news_ms,
         )
         return [
             ReaderUpdate(

@@ -48,15 +48,15 @@ async def client(server: Settings) -> AsyncIterator[Client]:
 
 
 class Teacher:
-    """Stands for the front pages: knows every article, and learns the same from each impression."""
+    """Stands for the lessons: knows every article, and learns the same from each impression."""
 
     def __init__(self) -> None:
         self.num_clicks_before: list[int] = []
 
-    def count_impressions(
-        self, histories: Sequence[bytes], impressions: Sequence[PackedImpression], news_ms: int
+    def impressions(
+        self, histories: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
     ) -> list[bytes]:
-        assert news_ms == 100
+        assert now_ms == 100
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(

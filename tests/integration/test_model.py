@@ -17,6 +17,7 @@ from schemas.history import article_ref, merge, pack_entry
 from schemas.reading_set import ReadingSet
 from schemas.tokenizer import article_text
 from worker.catalogue import Catalogue
+from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.model import Model, load_model
 from worker.recommend.options import Options
@@ -99,7 +100,9 @@ def test_front_pages_follow_from_any_bundle(model: Model, newsroom: Path) -> Non
             EncodedArticle(each.article_id, version, row.tobytes(), tags, None, each.language)
         )
     entries = [pack_entry(i, f"e{i}", article_ref(articles[i].article_id)) for i in range(5)]
-    front_pages = FrontPages(model, Recommender(catalogue, Statistics(64), Options()), 10, 14.0)
+    front_pages = FrontPages(
+        model, Recommender(catalogue, Statistics(64), Options()), Eye(catalogue, model, 14.0), 10
+    )
     (page,) = front_pages.make(["u"], [merge(None, entries, 64)], NOW_MS, NOW)
     assert page.profile.model_version == version
     assert len(page.profile.income.probabilities) == len(model.manifest.income_groups)

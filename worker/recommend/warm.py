@@ -8,8 +8,8 @@ import numpy as np
 
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
+from worker.batch_lessons import pack_counted
 from worker.catalogue import Catalogue
-from worker.front_pages import pack_counted
 from worker.reading import read, tag_interests
 from worker.recommend.click_log import pack_impression
 from worker.recommend.options import Options

@@ -14,9 +14,10 @@ from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
 from schemas.tokenizer import article_text
 from worker.articles import KEPT_CHARACTERS
+from worker.batch_lessons import BatchLessons, before_click, members, pack_counted
 from worker.catalogue import Catalogue
 from worker.counting import counted_positions
-from worker.front_pages import Eye, before_click, pack_counted
+from worker.eye import Eye
 from worker.model import Model, load_model
 from worker.reading import Reading
 from worker.recommend.features import SOURCES
@@ -34,7 +35,6 @@ ABLATIONS = tuple(SOURCES)
 """Each source that can be left out."""
 
 DEFAULTS = Settings()
-_NOBODY = np.zeros((1, 0), dtype=np.float32)
 
 
 def build_recommender(
@@ -76,6 +76,7 @@ class WorkerRecommender:
         self._statistics = Statistics(options=options.blend, learned=learned)
         self._recommender = Recommender(self._catalogue, self._statistics, options)
         self._eye = Eye(self._catalogue, model, DEFAULTS.tag_half_life_days)
+        self._lessons = BatchLessons(self._catalogue, self._recommender, self._eye)
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
         self._histories: dict[int, bytes] = {}
 
@@ -99,23 +100,47 @@ class WorkerRecommender:
 
     def learn(self, user: int, article: int, now_ms: int) -> None:
         """Count a click and learn from it."""
-        held = self._histories.get(user)
-        entry = pack_entry(now_ms, None, self._refs[article])
-        merged = merge(held, [entry], DEFAULTS.history_size)
-        self._histories[user] = merged
-        counted = counted_positions(held, merged, [entry])
+        merged, counted = self._merge(user, [(article, now_ms)])
         if not counted:
             return
         reading, tastes = self._see(user, before_click(merged, min(counted)))
         clicked = np.array([article], dtype=np.int64)
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
-        member = _NOBODY if tastes.membership is None else tastes.membership
-        told = pack_counted(merged, counted, lesson, member[0])
-        self._statistics.apply(told, self._catalogue)
-        if self._statistics.is_full:
-            self._statistics.forget_oldest(self._catalogue.refs())
-        if self._statistics.fit_is_due:
-            self._statistics.fit()
+        self._apply([pack_counted(merged, counted, lesson, members(tastes)[0])])
+
+    def learn_batch(self, clicks: Sequence[tuple[int, int, int]]) -> None:
+        """Learn from clicks that come at once, as a worker does when it has much to catch up with.
+
+        clicks: user, article and time of each. What is told of readers is not used.
+        """
+        by_user: dict[int, list[tuple[int, int]]] = {}
+        for user, article, time_ms in clicks:
+            by_user.setdefault(user, []).append((article, time_ms))
+        merged = [self._merge(user, fresh) for user, fresh in by_user.items()]
+        histories = [history for history, _ in merged]
+        told = self._lessons.clicks(
+            histories,
+            [counted for _, counted in merged],
+            list(members(self._eye.see(histories).tastes)),
+            max(time_ms for _, _, time_ms in clicks),
+        )
+        self._apply(told)
+
+    def _merge(self, user: int, fresh: Sequence[tuple[int, int]]) -> tuple[bytes, list[int]]:
+        """Return a reader's history with new articles and times, and which of it counts."""
+        held = self._histories.get(user)
+        entries = [pack_entry(time_ms, None, self._refs[article]) for article, time_ms in fresh]
+        merged = merge(held, entries, DEFAULTS.history_size)
+        self._histories[user] = merged
+        return merged, counted_positions(held, merged, entries)
+
+    def _apply(self, told: Sequence[bytes]) -> None:
+        for entry in told:
+            self._statistics.apply(entry, self._catalogue)
+            if self._statistics.is_full:
+                self._statistics.forget_oldest(self._catalogue.refs())
+            if self._statistics.fit_is_due:
+                self._statistics.fit()
 
     def shown(
         self, user: int, articles: Sequence[int], clicked: Sequence[int], now_ms: int

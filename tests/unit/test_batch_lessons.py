@@ -1,0 +1,138 @@
+"""What a batch teaches: a few lessons, each as of its own click, however many come at once."""
+
+import numpy as np
+import pytest
+
+from schemas.history import article_ref, merge, num_clicks, pack_entry
+from tests.tiny_streams import HOUR_MS, stream_of
+from worker.batch_lessons import LESSONS, BatchLessons, before_click
+from worker.eye import Eye
+from worker.intake import PackedImpression
+from worker.recommend.click_log import CountedClicks, CountedImpression, unpack
+from worker.recommend.options import Options
+from worker.recommend.pages import Lesson
+from worker.recommend.recommender import Recommender
+from worker.recommend.statistics import Statistics
+from worker.stream_evaluation.model import WorkerRecommender
+
+NOBODY = np.zeros(0, dtype=np.float32)
+
+
+def recommender(num_articles: int = 40) -> WorkerRecommender:
+    return WorkerRecommender(stream_of([], num_articles=num_articles), None, Options())
+
+
+def popular(num_clicks: int, num_articles: int = 40) -> list[tuple[int, int, int]]:
+    """Return clicks of as many readers, most of them on the first articles, a minute apart."""
+    random = np.random.default_rng(3)
+    picked = np.minimum(random.geometric(0.3, num_clicks) - 1, num_articles - 1)
+    return [(user, article, user * 60_000) for user, article in enumerate(picked.tolist())]
+
+
+def test_a_batch_of_one_click_teaches_what_the_click_teaches() -> None:
+    one, other = recommender(), recommender()
+    for click in popular(50):
+        one.learn(*click)
+        other.learn_batch([click])
+    assert np.array_equal(one.blend.weights, other.blend.weights)
+    assert np.array_equal(one.blend.scale, other.blend.scale)
+
+
+def test_everything_in_a_batch_counts_and_its_first_clicks_teach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[CountedClicks | CountedImpression] = []
+    worker = recommender()
+    for click in popular(30):
+        worker.learn(*click)
+    apply = Statistics.apply
+    monkeypatch.setattr(
+        Statistics,
+        "apply",
+        lambda self, entry, facts: (told.extend(unpack(entry)), apply(self, entry, facts)),
+    )
+    later = [(user + 100, article, time + HOUR_MS) for user, article, time in popular(100)]
+    worker.learn_batch(later[::-1])
+    clicks = [each for each in told if isinstance(each, CountedClicks)]
+    assert sum(len(each.counted) for each in clicks) == 100
+    taught = [int(each.times_ms[0]) for each in clicks if each.learned is not None]
+    assert sorted(taught) == [time for _, _, time in later[: len(taught)]]
+    assert 0 < len(taught) <= LESSONS
+
+
+def test_a_replay_in_one_batch_moves_no_weight_further_than_the_same_clicks_one_by_one() -> None:
+    one, other = recommender(), recommender()
+    begun = one.blend.weights.copy()
+    clicks = popular(2000)
+    for click in clicks:
+        one.learn(*click)
+    for start in range(0, len(clicks), 500):
+        other.learn_batch(clicks[start : start + 500])
+    moved, moved_at_once = (np.abs(each.blend.weights - begun).max() for each in (one, other))
+    assert 0 < moved_at_once < moved
+
+
+class Noting(Recommender):
+    """Notes when lessons are seen from, and what is known of the readers then."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        super().__init__(recommender.catalogue, recommender.statistics, recommender.options)
+        self.moments_ms: list[int] = []
+        self.clicked: list[list[int]] = []
+
+    def lessons(self, before, tastes, now_ms, clicked) -> list[Lesson]:  # type: ignore[no-untyped-def]
+        self.moments_ms.append(now_ms)
+        self.clicked.append(clicked.tolist())
+        return super().lessons(before, tastes, now_ms, clicked)
+
+    def impression_lessons(self, before, tastes, now_ms, shown):  # type: ignore[no-untyped-def]
+        self.moments_ms.append(now_ms)
+        return super().impression_lessons(before, tastes, now_ms, shown)
+
+
+def noting() -> tuple[BatchLessons, Noting]:
+    worker = recommender(4)
+    noted = Noting(worker._recommender)
+    return BatchLessons(noted.catalogue, noted, Eye(noted.catalogue, None, 1.0)), noted
+
+
+def history(*clicks: tuple[int, str]) -> bytes:
+    return merge(None, [pack_entry(time, None, article_ref(name)) for time, name in clicks], 8)
+
+
+def test_a_lesson_is_seen_from_the_time_of_its_click_and_the_readers_first_counts() -> None:
+    lessons, noted = noting()
+    histories = [history((9 * HOUR_MS, "a3"), (HOUR_MS, "a2")), history((HOUR_MS + 1, "a1"))]
+    lessons.clicks(histories, [[0, 1], [0]], [NOBODY, NOBODY], 10 * HOUR_MS)
+    assert noted.moments_ms == [HOUR_MS + 1]
+    assert noted.clicked == [[2, 1]]
+
+
+def test_a_click_dated_ahead_is_seen_from_now() -> None:
+    lessons, noted = noting()
+    lessons.clicks([history((9 * HOUR_MS, "a1"))], [[0]], [NOBODY], HOUR_MS)
+    assert noted.moments_ms == [HOUR_MS]
+
+
+def test_what_counts_of_nobody_teaches_nothing() -> None:
+    lessons, noted = noting()
+    assert lessons.clicks([history((1, "a1"))], [[]], [NOBODY], HOUR_MS) == [b""]
+    assert lessons.clicks([], [], [], HOUR_MS) == []
+    assert noted.moments_ms == []
+
+
+def test_the_first_impressions_of_a_batch_teach_and_all_count() -> None:
+    lessons, noted = noting()
+    entries = [pack_entry(5, None, article_ref(name)) for name in ("a0", "a1", "gone")]
+    many = [PackedImpression(at, entries, [True, False, False]) for at in range(LESSONS + 5)]
+    packed = lessons.impressions([b""] * len(many), many[::-1], HOUR_MS)
+    told = [each for entry in packed for each in unpack(entry)]
+    assert [each.clicked.tolist() for each in told] == [[True, False]] * len(many)  # type: ignore[union-attr]
+    taught = [isinstance(each, CountedImpression) and each.gradient is not None for each in told]
+    assert taught == [False] * 5 + [True] * LESSONS
+    assert noted.moments_ms == [LESSONS - 1]
+
+
+def test_before_a_click_there_is_what_came_earlier() -> None:
+    packed = history((3, "c"), (2, "b"), (1, "a"))
+    assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]

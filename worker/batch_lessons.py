@@ -1,0 +1,176 @@
+"""What a batch of clicks or impressions teaches, and what the click log is told of it.
+
+Everything in a batch counts, but only its first few clicks and impressions teach. A lesson compares
+what happened with what was known then, and what is known is what was counted before the batch: of
+the thousandth click of a batch, a thousand clicks are missing. Such lessons are wrong, and taken at
+the same weights they add up far beyond what they say together; see docs/experiments.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, TIME_BYTES, read_entries
+from worker.catalogue import Catalogue
+from worker.eye import NO_HISTORY, Eye
+from worker.intake import PackedImpression
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression
+from worker.recommend.learn import WINDOW
+from worker.recommend.pages import Lesson, Tastes
+from worker.recommend.readers import Kind
+from worker.recommend.recommender import Recommender
+
+LESSONS = 16
+"""Most clicks, and most impressions, of a batch that teach."""
+
+SAME_MOMENT_MS = 60_000
+"""Within such a time the news look the same."""
+
+_ENTRY_TIME = slice(0, TIME_BYTES)
+_ENTRY_REF = slice(ENTRY_BYTES - REF_BYTES, ENTRY_BYTES)
+
+
+class BatchLessons:
+    """Learn from batches of readers what all workers are told."""
+
+    def __init__(self, catalogue: Catalogue, recommender: Recommender, eye: Eye) -> None:
+        self._catalogue = catalogue
+        self._recommender = recommender
+        self._eye = eye
+
+    def clicks(
+        self,
+        histories: Sequence[bytes],
+        counted: Sequence[Sequence[int]],
+        memberships: Sequence[NDArray[np.float32]],
+        now_ms: int,
+    ) -> list[bytes]:
+        """Return what the click log is told of each reader, `b""` where nothing counts.
+
+        counted: positions, in the merged history, of the new clicks that count; of a reader who
+        teaches, the first of them does, seen with what the reader had read before it.
+        memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
+        seen from later, whatever the time of its click.
+        """
+        told = [
+            pack_counted(history, positions, None, member) if positions else b""
+            for history, positions, member in zip(histories, counted, memberships, strict=True)
+        ]
+        first = {i: max(positions) for i, positions in enumerate(counted) if positions}
+        times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
+        for group, moment_ms in _moments(times_ms):
+            seen = self._eye.see([before_click(histories[i], first[i]) for i in group])
+            clicked = self._catalogue.find(
+                np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
+            )
+            lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
+            for i, lesson, member in zip(group, lessons, members(seen.tastes), strict=True):
+                told[i] = pack_counted(histories[i], counted[i], lesson, member)
+        return told
+
+    def impressions(
+        self, before: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
+    ) -> list[bytes]:
+        """Return what the click log is told of each impression, `b""` where no article is known.
+
+        before: what the reader of each had clicked until then. now_ms: as for `clicks`.
+        """
+        shown = [self._known(each) for each in impressions]
+        gradients: dict[int, NDArray[np.float64] | None] = {}
+        times_ms = {
+            i: min(each.time_ms, now_ms)
+            for i, each in enumerate(impressions)
+            if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
+        }
+        for group, moment_ms in _moments(times_ms):
+            seen = self._eye.see([before[i] for i in group])
+            learned = self._recommender.impression_lessons(
+                seen.reading, seen.tastes, moment_ms, [shown[i][:2] for i in group]
+            )
+            gradients |= zip(group, learned, strict=True)
+        return [
+            pack_impression(refs, clicked, gradients.get(i)) if len(refs) else b""
+            for i, (_, clicked, refs) in enumerate(shown)
+        ]
+
+    def _known(
+        self, impression: PackedImpression
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Return the rows of the known articles of an impression, which were clicked, and refs."""
+        refs = read_entries(b"".join(impression.showings))[1]
+        rows = self._catalogue.find(refs)
+        known = rows >= 0
+        return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
+
+
+def _moments(times_ms: dict[int, int]) -> Iterator[tuple[list[int], int]]:
+    """Yield the first `LESSONS` keys by time, in groups of about the same time, and that time.
+
+    >>> minute = 60_000
+    >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}))
+    [([1], 0), ([0, 2], 300001)]
+    """
+    order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:LESSONS]
+    begins = [0]
+    for at, key in enumerate(order):
+        if times_ms[key] - times_ms[order[begins[-1]]] > SAME_MOMENT_MS:
+            begins.append(at)
+    for begin, end in pairwise([*begins, len(order)] if order else []):
+        # Seen from the last of them: what came in between may have been clicked by another.
+        yield order[begin:end], times_ms[order[end - 1]]
+
+
+def before_click(history: bytes, at: int) -> bytes:
+    """Return what a reader had read before the click at a position; its sum is left out.
+
+    Of other clicks at the very same time, too: they were there before it, and where it is packed
+    among them says nothing.
+
+    >>> from schemas.history import article_ref, merge, num_clicks, pack_entry
+    >>> clicks = [pack_entry(time, None, article_ref(name)) for time, name in ((1, "a"), (2, "b"))]
+    >>> tied = merge(None, [*clicks, pack_entry(2, None, article_ref("c"))], 8)
+    >>> [num_clicks(before_click(tied, at)) for at in range(3)]
+    [2, 2, 0]
+    """
+    entries = [
+        history[start : start + ENTRY_BYTES]
+        for start in range(HEADER_BYTES, HEADER_BYTES + (at + 1) * ENTRY_BYTES, ENTRY_BYTES)
+    ]
+    click = entries.pop()
+    tied = [
+        entry
+        for entry in entries
+        if entry[_ENTRY_TIME] == click[_ENTRY_TIME] and entry[_ENTRY_REF] != click[_ENTRY_REF]
+    ]
+    older = history[HEADER_BYTES + (at + 1) * ENTRY_BYTES :]
+    return NO_HISTORY + b"".join(tied) + older
+
+
+def pack_counted(
+    history: bytes, counted: Sequence[int], lesson: Lesson | None, member: NDArray[np.float32]
+) -> bytes:
+    """Pack the counted clicks of one reader with the clicks before them that count with them."""
+    end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
+    learned, kind = None, Kind(0, 0)
+    if lesson is not None and lesson.gradient.any():
+        learned, kind = Learned(lesson.gradient, lesson.spread), lesson.kind
+    return pack_clicks(history[HEADER_BYTES:end], counted, member, learned, *kind)
+
+
+def members(tastes: Tastes) -> NDArray[np.float32]:
+    """Return how far readers belong to each segment, (B, S); S is 0 where nothing is inferred."""
+    if tastes.membership is None:
+        return np.zeros((len(tastes.interests), 0), dtype=np.float32)
+    return tastes.membership
+
+
+def _time_of(history: bytes, at: int) -> int:
+    start = HEADER_BYTES + at * ENTRY_BYTES
+    return int.from_bytes(history[start : start + TIME_BYTES], "big")
+
+
+def _ref_of(history: bytes, at: int) -> int:
+    end = HEADER_BYTES + (at + 1) * ENTRY_BYTES
+    return int.from_bytes(history[end - REF_BYTES : end], "big")

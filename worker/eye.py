@@ -1,0 +1,69 @@
+"""See readers as arrays, and as a model sees them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from schemas.history import HEADER_BYTES
+from worker.affinity import AffinityTable, membership
+from worker.catalogue import Catalogue
+from worker.model import Estimates, Model
+from worker.reading import Reading, read, tag_interests
+from worker.recommend.pages import Tastes
+from worker.recommend.segments import AGE_BOUNDS
+
+NO_MODEL_WINDOW = 64
+"""The newest clicks that interests and languages are taken from where no model says."""
+
+NO_HISTORY = bytes(HEADER_BYTES)
+
+
+class Seen(NamedTuple):
+    """A batch of readers as the model sees them."""
+
+    reading: Reading
+    estimates: Estimates | None
+    tastes: Tastes
+
+
+class Eye:
+    """See readers as arrays, and as a model sees them.
+
+    model: None sees no more than what they have read. tag_half_life_days: of their interests.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, model: Model | None, tag_half_life_days: float
+    ) -> None:
+        self._catalogue = catalogue
+        self._model = model
+        self._tag_half_life_days = tag_half_life_days
+        self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
+
+    def see(self, histories: Sequence[bytes], told: Estimates | None = None) -> Seen:
+        """See a batch; a reader without a click has a history of `b""`.
+
+        told: what is known of the readers, in place of what would be inferred.
+        """
+        window = NO_MODEL_WINDOW if self._model is None else self._model.manifest.max_clicks
+        reading = read([each or NO_HISTORY for each in histories], self._catalogue, window)
+        interests = tag_interests(reading, self._catalogue, self._tag_half_life_days)
+        nothing = np.zeros_like(interests)
+        if told is not None:
+            estimates = told
+        elif self._model is not None:
+            estimates = self._infer(self._model, reading)
+        else:
+            return Seen(reading, None, Tastes(interests, nothing, None))
+        affinity = self._affinity.of(estimates, self._catalogue) if self._affinity else nothing
+        member = membership(estimates, AGE_BOUNDS)
+        return Seen(reading, estimates, Tastes(interests, affinity, member))
+
+    def _infer(self, model: Model, reading: Reading) -> Estimates:
+        rows = reading.window_rows()  # (R, N)
+        vectors = self._catalogue.rows[rows]  # (R, N, W)
+        vectors[rows < 0] = 0
+        return model.estimate(
+            vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
+        )
