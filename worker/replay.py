@@ -1,8 +1,9 @@
-"""Publish a reading set: its articles, then its clicks, as their producers would."""
+"""Publish a reading set: its articles, then its clicks, as their producers would; and visits."""
 
 import random
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +12,8 @@ from tqdm import tqdm
 
 from schemas.errors import UnavailableError
 from schemas.reading_set import ReadingSet
+from schemas.records import Visit
+from schemas.timestamps import to_ms
 from schemas.topics import Topics
 from worker.emitter import connect_producer
 
@@ -28,6 +31,7 @@ class Replay:
         self._producer = connect_producer({**client_config, "linger.ms": 20})
         self._topics = topics
         self._failure: KafkaError | None = None
+        self._newest: datetime | int | None = None
         self.ends: Offsets = {}
 
     def articles(self, reading_set: ReadingSet, *, shuffle: random.Random | None = None) -> int:
@@ -61,12 +65,25 @@ class Replay:
         num_sent = 0
         for click in tqdm(clicks, "clicks", reading_set.info.num_clicks, unit=""):
             self._send(self._topics.clicks, click.user_id, _json.encode(click))
+            self._newest = max(self._newest or click.timestamp, click.timestamp, key=to_ms)
             num_sent += 1
             if rate and (ahead := num_sent / rate - (time.monotonic() - start)) > 0:
                 self._producer.poll(0)
                 time.sleep(ahead)
         self._flush()
         return num_sent
+
+    def visits(self, user_ids: Iterable[str]) -> None:
+        """Let readers come back, at the time of the newest click that was published.
+
+        Raises:
+            UnavailableError: when a message cannot be delivered.
+        """
+        assert self._newest is not None, "nobody comes back before the first click"
+        for user_id in user_ids:
+            visit = Visit(user_id=user_id, timestamp=self._newest)
+            self._send(self._topics.visits, user_id, _json.encode(visit))
+        self._flush()
 
     def _send(self, topic: str, key: str, value: bytes) -> None:
         while True:

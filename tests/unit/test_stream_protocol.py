@@ -12,10 +12,17 @@ from click.testing import CliRunner
 
 from schemas.errors import FrontpageError
 from schemas.reading_set import ReadingSet
-from tests.tiny_streams import Recorder, stream_of
+from tests.tiny_streams import HOUR_MS, Recorder, stream_of
 from worker.stream_evaluation.audience import Audience
 from worker.stream_evaluation.command import evaluate_stream
-from worker.stream_evaluation.measure import last_click, measure, prequential, time_split
+from worker.stream_evaluation.measure import (
+    known_at_split,
+    last_click,
+    measure,
+    prequential,
+    time_split,
+)
+from worker.stream_evaluation.model import build_recommender
 from worker.stream_evaluation.plot import plot
 from worker.stream_evaluation.protocol import LoadedStream, Shown, load_stream
 from worker.stream_evaluation.report import as_document, figures_of, over_time
@@ -160,6 +167,16 @@ def test_time_split_counts_targets_unknown_at_the_split_as_misses() -> None:
     stream = stream_of(clicks, num_articles=3, published_ms=[-1, 30, 29])
     measured = time_split(stream, Recorder(page=[1, 2]))
     assert measured.ranks.tolist() == [np.inf, 1.0]
+
+
+def test_what_is_known_at_the_split_is_all_that_a_frozen_recommender_offers() -> None:
+    clicks = [(number, 0, HOUR_MS + number) for number in range(18)]
+    clicks += [(1, 1, 2 * HOUR_MS), (2, 2, 3 * HOUR_MS)]
+    stream = stream_of(clicks, num_articles=3, published_ms=[1, 2, 2 * HOUR_MS])
+    for offered, known in ((stream, 2), (known_at_split(stream), 1)):
+        measured = time_split(offered, build_recommender(offered, None))
+        assert np.count_nonzero(measured.pages[1] >= 0) == known
+    assert stream.published_ms.tolist() == [1, 2, 2 * HOUR_MS]
 
 
 def test_figures_by_group_of_hand_computed_ranks() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -70,8 +70,8 @@ def up(data_dir: Path, dataset: Path | None, bundle: Path | None, stay: bool) ->
     with ExitStack() as stack:
         settings = _start_servers(stack, data_dir, bundle)
         worker = stack.enter_context(_worker(settings, data_dir / "logs"))
-        _replay(settings, reading_set, worker)
         left, right = contrasting_readers(reading_set)
+        _replay(settings, reading_set, worker, [left.user_id, right.user_id])
         click.echo(asyncio.run(_two_front_pages(settings, left, right)))
         click.echo(f"\nready after {time.monotonic() - started:.0f} s")
         click.echo(_look_further(settings, left, stay, data_dir))
@@ -153,11 +153,22 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _replay(settings: Settings, reading_set: ReadingSet, worker: RunningServer) -> None:
+def _replay(
+    settings: Settings, reading_set: ReadingSet, worker: RunningServer, visitors: Sequence[str]
+) -> None:
     _step("publishing articles and clicks; the worker follows")
     run = Replay(librdkafka_config(settings), settings.topics)
     run.articles(reading_set)
     run.clicks(reading_set)
+    _follow(settings, run, worker)
+    # The pages that came with their last clicks are from the midst of the replay.
+    _step("two readers come back")
+    run.visits(visitors)
+    _follow(settings, run, worker)
+
+
+def _follow(settings: Settings, run: Replay, worker: RunningServer) -> None:
+    """Wait until the worker has stored everything that was published."""
     progress = Progress(librdkafka_config(settings), settings.app_id, run.ends)
     total = progress.num_left()
     last_change = time.monotonic()

@@ -15,7 +15,13 @@ from tqdm import tqdm
 from schemas.bundle import load_manifest
 from schemas.errors import FrontpageError
 from schemas.reading_set import ReadingSet
-from worker.stream_evaluation.measure import PROTOCOLS, Measured, ProtocolName, measure
+from worker.stream_evaluation.measure import (
+    PROTOCOLS,
+    Measured,
+    ProtocolName,
+    known_at_split,
+    measure,
+)
 from worker.stream_evaluation.protocol import LoadedStream, StreamRecommender, load_stream
 
 _existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -99,6 +105,8 @@ def evaluate_stream(
     if live and stream.impressions:
         click.echo(f"{len(stream.impressions):,} impressions left out: --live has none", err=True)
         stream = replace(stream, impressions=())
+    if name == "time-split":
+        stream = known_at_split(stream)
 
     told: dict[str, ToldAttributes] = {}
     if with_ablations:

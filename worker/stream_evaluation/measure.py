@@ -1,7 +1,7 @@
 """Let a recommender go through a stream: the three protocols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -162,12 +162,13 @@ def time_split(
     """Learn nine tenths of the clicks; then serve every reader who clicks something new, once.
 
     Served at the time of the reader's first click, after the split, on an article that they had
-    not clicked before. An article that was not known at the split is a miss, and counts as one.
+    not clicked before. An article that was not known at the split is a miss, and counts as one:
+    the recommender is to be built with what is `known_at_split`, or it offers what cannot hit.
     Impressions are left out, as for `last_click`.
     """
     session = _Session(stream, recommender)
-    split = stream.num_clicks * 9 // 10
-    split_ms = int(stream.times_ms[split]) if split < stream.num_clicks else 0
+    split = _split(stream)
+    split_ms = _split_ms(stream)
     served: set[int] = set()
     for at, (user, article, now_ms) in enumerate(_clicks(stream)):
         if at < split:
@@ -178,6 +179,26 @@ def time_split(
             session.serve(user, article, now_ms, can_hit=known)
         advance(1)
     return session.measured()
+
+
+def known_at_split(stream: LoadedStream) -> LoadedStream:
+    """Return a stream whose articles from after the split of `time_split` are never published.
+
+    To freeze a recommender is to freeze its catalogue, too: it does not see what is new.
+    """
+    later = stream.published_ms >= _split_ms(stream)
+    return replace(stream, published_ms=np.where(later, _NEVER_PUBLISHED_MS, stream.published_ms))
+
+
+_NEVER_PUBLISHED_MS = 253_402_300_799_999  # the last of the year 9999
+
+
+def _split(stream: LoadedStream) -> int:
+    return stream.num_clicks * 9 // 10
+
+
+def _split_ms(stream: LoadedStream) -> int:
+    return int(stream.times_ms[_split(stream)]) if stream.num_clicks else 0
 
 
 class _Session:
