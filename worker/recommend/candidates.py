@@ -5,13 +5,15 @@ what the reader clicked, the best of the reader's strongest tags, new ones about
 newest.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.co_clicks import best_slots
 from worker.recommend.features import NUM_GAPS
-from worker.recommend.moment import Moment
+from worker.recommend.moment import PER_TAG, Moment
 from worker.recommend.readers import Kind, Readers
 from worker.recommend.state import Articles, CoClicks
 
@@ -25,27 +27,33 @@ MAX_CANDIDATES = 256
 
 @compiled
 def offer(
-    item: int,
-    reader: int,
-    moment: Moment,
-    articles: Articles,
-    readers: Readers,
+    listed: NDArray[Any],
+    most: int,
+    is_open: NDArray[np.bool_],
+    language: NDArray[np.int16],
+    reads: NDArray[np.bool_],
     stamps: NDArray[np.int64],
     stamp: int,
     out: NDArray[np.int64],
     count: int,
 ) -> int:
-    """Add an article that the reader may see and has not been offered yet; return the new count."""
-    if (
-        count == len(out)
-        or stamps[item] == stamp
-        or not moment.open[item]
-        or not readers.languages[reader, articles.languages[item]]
-    ):
-        return count
-    stamps[item] = stamp
-    out[count] = item
-    return count + 1
+    """Add what a reader may see of a list, and has not been offered yet; return the new count.
+
+    listed: items, -1 for none. most: how many of them. is_open: (N,). language: (N,).
+    reads: (L + 1,), the languages of the reader. The arrays one by one, and for a list at a time:
+    to hand over a record of arrays costs more than to look at an article.
+    """
+    full = min(len(out), count + most)
+    for at in range(len(listed)):
+        if count >= full:
+            break
+        item = listed[at]
+        if item < 0 or stamps[item] == stamp or not is_open[item] or not reads[language[item]]:
+            continue
+        stamps[item] = stamp
+        out[count] = item
+        count += 1
+    return count
 
 
 @compiled
@@ -71,38 +79,26 @@ def find_candidates(
         stamps[readers.items[click]] = stamp
     for at in range(readers.barred_starts[reader], readers.barred_starts[reader + 1]):
         stamps[readers.barred[at]] = stamp
+    is_open, language, reads = moment.open, articles.languages, readers.languages[reader]
     order = moment.order[kind.length * NUM_GAPS + kind.gap]
-    count = 0
-    for at in range(len(order)):
-        if count == FROM_ORDER:
-            break
-        count = offer(order[at], reader, moment, articles, readers, stamps, stamp, out, count)
+    count = offer(order, FROM_ORDER, is_open, language, reads, stamps, stamp, out, 0)
     if end > start:
         best = np.empty(FROM_SLOTS, dtype=np.int64)
-        for at in range(best_slots(slot_scores, best)):
-            item = co.item[best[at]]
-            count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
+        num_best = best_slots(slot_scores, best)
+        for at in range(num_best):
+            best[at] = co.item[best[at]]
+        best = best[:num_best]
+        count = offer(best, FROM_SLOTS, is_open, language, reads, stamps, stamp, out, count)
     for tag in _strongest(readers.interests[reader]):
-        if tag < 0 or tag >= len(moment.by_tag):
-            continue
-        for at in range(moment.by_tag.shape[1]):
-            item = moment.by_tag[tag, at]
-            if item < 0:
-                break
-            count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
-    for at in range(readers.near.shape[1]):
-        item = readers.near[reader, at]
-        count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
-    before = count
-    for at in range(len(moment.newest)):
-        if count - before == FROM_NEWEST:
-            break
-        item = moment.newest[at]
-        count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
+        if 0 <= tag < len(moment.by_tag):
+            listed = moment.by_tag[tag]
+            count = offer(listed, PER_TAG, is_open, language, reads, stamps, stamp, out, count)
+    near, newest = readers.near[reader], moment.newest
+    count = offer(near, len(near), is_open, language, reads, stamps, stamp, out, count)
+    count = offer(newest, FROM_NEWEST, is_open, language, reads, stamps, stamp, out, count)
     if count < FROM_ORDER // 4:
         # Few are left of what is listed: whatever there is besides, as far as there is room.
-        for item in range(len(moment.open)):
-            count = offer(item, reader, moment, articles, readers, stamps, stamp, out, count)
+        count = offer(moment.offered, len(out), is_open, language, reads, stamps, stamp, out, count)
     return count
 
 

@@ -88,10 +88,21 @@ def learn_click(
     first_sampled = num
     num_clicks = readers.starts[reader + 1] - readers.starts[reader]
     drawn = np.uint64(clicked * 2654435761 + num_clicks)
-    for _ in range(SAMPLED):
+    sample = np.empty(SAMPLED, dtype=np.int64)
+    for at_sample in range(SAMPLED):
         drawn = drawn * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-        item = moment.offered[int((drawn >> np.uint64(33)) % np.uint64(size))]
-        num = offer(item, reader, moment, articles, readers, stamps, stamp, candidates, num)
+        sample[at_sample] = moment.offered[int((drawn >> np.uint64(33)) % np.uint64(size))]
+    num = offer(
+        sample,
+        SAMPLED,
+        moment.open,
+        articles.languages,
+        readers.languages[reader],
+        stamps,
+        stamp,
+        candidates,
+        num,
+    )
     listed = candidates[:num]
     table = np.empty((num, NUM_READER), dtype=np.float32)
     score = np.empty(num, dtype=np.float32)

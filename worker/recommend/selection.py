@@ -19,9 +19,8 @@ LOST = 100.0
 
 
 @compiled
-def likeness(one: int, other: int, articles: Articles) -> float:
+def likeness(one: int, other: int, tags: NDArray[np.int32], vectors: NDArray[np.float32]) -> float:
     """Return how alike two articles are, between 0 and 1."""
-    tags = articles.tags
     num_one = 0
     num_other = 0
     shared = 0
@@ -35,7 +34,7 @@ def likeness(one: int, other: int, articles: Articles) -> float:
                 shared += 1
     if num_one and num_other:
         return shared / (num_one + num_other - shared)
-    return max(0.0, dot(articles.vectors[one], articles.vectors[other]))
+    return max(0.0, dot(vectors[one], vectors[other]))
 
 
 @compiled
@@ -56,6 +55,9 @@ def select(
     they are filled all the same. chosen: (B, k) int64, -1 where there is no more.
     """
     num_readers, num_best = best.shape
+    # Not handed over with the rest of the record: that costs more than the comparison.
+    tags, vectors = articles.tags, articles.vectors
+    capped = max_per_tag > 0 or max_per_source > 0
     loss = np.empty(num_best)
     taken = np.empty(num_best, dtype=np.bool_)
     for reader in range(num_readers):
@@ -71,16 +73,18 @@ def select(
                     value = scores[reader, at] - diversity * loss[at]
                     if value <= top_value:
                         continue
-                    if relaxed == 0 and _over(
-                        reader,
-                        at,
-                        place,
-                        best,
-                        source,
-                        articles,
-                        max_per_tag,
-                        max_per_source,
-                        chosen,
+                    if (
+                        capped
+                        and relaxed == 0
+                        and _over(
+                            best[reader],
+                            source[reader],
+                            chosen[reader, :place],
+                            at,
+                            tags,
+                            max_per_tag,
+                            max_per_source,
+                        )
                     ):
                         continue
                     top = at
@@ -95,10 +99,10 @@ def select(
                 if taken[at] or best[reader, at] < 0:
                     continue
                 one, other = best[reader, at], best[reader, top]
-                alike = likeness(one, other, articles)
-                untagged = articles.tags[one, 0] < 0 or articles.tags[other, 0] < 0
+                alike = likeness(one, other, tags, vectors)
+                untagged = tags[one, 0] < 0 or tags[other, 0] < 0
                 if (alike == 1.0 or untagged) and (
-                    dot(articles.vectors[one], articles.vectors[other]) > NEAR_DUPLICATE
+                    dot(vectors[one], vectors[other]) > NEAR_DUPLICATE
                 ):
                     alike = LOST
                 loss[at] = max(loss[at], alike)
@@ -106,37 +110,34 @@ def select(
 
 @compiled
 def _over(
-    reader: int,
-    at: int,
-    place: int,
     best: NDArray[np.int64],
     source: NDArray[np.int64],
-    articles: Articles,
+    chosen: NDArray[np.int64],
+    at: int,
+    tags: NDArray[np.int32],
     max_per_tag: int,
     max_per_source: int,
-    chosen: NDArray[np.int64],
 ) -> bool:
+    """Say whether one of a reader's best, (M,), is one too many beside the chosen places."""
     if max_per_source:
         same = 0
-        for above in range(place):
-            held = chosen[reader, above]
-            if held >= 0 and source[reader, held] == source[reader, at]:
+        for held in chosen:
+            if held >= 0 and source[held] == source[at]:
                 same += 1
         if same >= max_per_source:
             return True
     if max_per_tag == 0:
         return False
-    for column in range(articles.tags.shape[1]):
-        tag = articles.tags[best[reader, at], column]
+    for column in range(tags.shape[1]):
+        tag = tags[best[at], column]
         if tag < 0:
             break
         same = 0
-        for above in range(place):
-            held = chosen[reader, above]
+        for held in chosen:
             if held < 0:
                 continue
-            for other in range(articles.tags.shape[1]):
-                if articles.tags[best[reader, held], other] == tag:
+            for other in range(tags.shape[1]):
+                if tags[best[held], other] == tag:
                     same += 1
         if same >= max_per_tag:
             return True
