@@ -60,7 +60,7 @@ class BatchLessons:
         ]
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
-        for group, moment_ms in _moments(times_ms):
+        for group, moment_ms in _moments(times_ms, now_ms):
             seen = self._eye.see([before_click(histories[i], first[i]) for i in group])
             clicked = self._catalogue.find(
                 np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
@@ -84,7 +84,7 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        for group, moment_ms in _moments(times_ms):
+        for group, moment_ms in _moments(times_ms, now_ms):
             seen = self._eye.see([before[i] for i in group])
             learned = self._recommender.impression_lessons(
                 seen.reading, seen.tastes, moment_ms, [shown[i][:2] for i in group]
@@ -105,12 +105,14 @@ class BatchLessons:
         return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
 
 
-def _moments(times_ms: dict[int, int]) -> Iterator[tuple[list[int], int]]:
+def _moments(times_ms: dict[int, int], now_ms: int) -> Iterator[tuple[list[int], int]]:
     """Yield the first `LESSONS` keys by time, in groups of about the same time, and that time.
 
     >>> minute = 60_000
-    >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}))
+    >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute))
     [([1], 0), ([0, 2], 300001)]
+    >>> list(_moments({0: 5 * minute}, 5 * minute + 7))
+    [([0], 300007)]
     """
     order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:LESSONS]
     begins = [0]
@@ -119,7 +121,9 @@ def _moments(times_ms: dict[int, int]) -> Iterator[tuple[list[int], int]]:
             begins.append(at)
     for begin, end in pairwise([*begins, len(order)] if order else []):
         # Seen from the last of them: what came in between may have been clicked by another.
-        yield order[begin:end], times_ms[order[end - 1]]
+        last_ms = times_ms[order[end - 1]]
+        # From now, if that is the same: the pages are, and what they were made from is kept.
+        yield order[begin:end], now_ms if now_ms - last_ms <= SAME_MOMENT_MS else last_ms
 
 
 def before_click(history: bytes, at: int) -> bytes:

@@ -33,25 +33,25 @@ def steady(known: Terms, days: int) -> int:
 def test_a_subject_that_is_clicked_more_than_usual_is_hot_and_cools() -> None:
     known = empty_terms()
     time_ms = steady(known, 30)
-    assert abs(heat_of(known, about("s3"))) < 0.2
+    assert abs(heat_of(known.heat, about("s3"))) < 0.2
     for step in range(60):
         heat_terms(known, about("s3"), time_ms + step * 60_000)
-    hot = heat_of(known, about("s3"))
+    hot = heat_of(known.heat, about("s3"))
     assert hot > 0.7
     # An article with several subjects has their mean.
-    assert heat_of(known, about("s3", "unheard of")) == pytest.approx(hot / 2, abs=0.05)
+    assert heat_of(known.heat, about("s3", "unheard of")) == pytest.approx(hot / 2, abs=0.05)
     for at in range(400):
         heat_terms(known, about(f"s{at % 10}"), time_ms + DAY_MS + at * DAY_MS // 40)
-    assert heat_of(known, about("s3")) < hot / 2
+    assert heat_of(known.heat, about("s3")) < hot / 2
     cool_terms(known)
-    assert heat_of(known, about("s3")) < hot / 2
+    assert heat_of(known.heat, about("s3")) < hot / 2
 
 
 def test_one_click_on_a_rare_subject_is_no_trend() -> None:
     known = empty_terms()
     time_ms = steady(known, 30)
     heat_terms(known, about("new"), time_ms + 1)
-    assert heat_of(known, about("new")) < 0.3
+    assert heat_of(known.heat, about("new")) < 0.3
 
 
 def test_late_clicks_count_what_they_are_worth_by_now() -> None:
@@ -74,7 +74,10 @@ def test_the_subject_that_is_clicked_when_shown_appeals_in_new_articles_too() ->
         likes = np.where(shown % 4 == 1, 4.0, 1.0)
         chosen = random.choice(5, p=likes / likes.sum())
         learn_appeal(items, known, terms, shown, np.arange(5) == chosen)
-    fresh = [appeal_of(50, items, known, about(f"s{subject}", "new")) for subject in range(4)]
+    fresh = [
+        appeal_of(items.appeal[50, 0], known.appeal, about(f"s{subject}", "new"))
+        for subject in range(4)
+    ]
     assert int(np.argmax(fresh)) == 1 and fresh[1] > 0.2
     assert max(fresh[:1] + fresh[2:]) < 0.0
 
@@ -84,7 +87,7 @@ def test_an_article_has_an_appeal_of_its_own() -> None:
     terms = np.stack([about("same")] * 3)
     for _ in range(100):
         learn_appeal(items, known, terms, np.arange(3), np.array([False, True, False]))
-    found = [appeal_of(item, items, known, terms[0]) for item in range(3)]
+    found = [appeal_of(items.appeal[item, 0], known.appeal, terms[0]) for item in range(3)]
     assert found[1] > 0.5 and found[0] == pytest.approx(found[2]) and found[0] < 0.0
 
 

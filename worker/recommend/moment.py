@@ -68,6 +68,7 @@ class Moment(NamedTuple):
         scores: (NUM_READER_KINDS, N) float32, what the features of an article alone are worth to
             each kind of reader; filled for the kinds that were asked for, as is `order`.
         order: (NUM_READER_KINDS, ≤ LISTED) int32, the best by `scores`, best first.
+        ordered: (NUM_READER_KINDS,) bool, which kinds have been.
         by_tag: (G, PER_TAG) int32, the best of each tag, -1 beyond the last.
         newest: (≤ NEWEST,) int32.
     """
@@ -82,6 +83,7 @@ class Moment(NamedTuple):
     kind: NDArray[np.int32]
     scores: NDArray[np.float32]
     order: NDArray[np.int32]
+    ordered: NDArray[np.bool_]
     by_tag: NDArray[np.int32]
     newest: NDArray[np.int32]
 
@@ -111,22 +113,30 @@ def look(
     if seen is None:
         seen = _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
         seen.features[:] *= scale[:NUM_ARTICLE].astype(np.float32)
-    features = seen.features
-    scores = np.zeros((NUM_READER_KINDS, size), dtype=np.float32)
-    offered = seen.offered
-    own = features[offered]
-    of_kind = np.einsum("nf,nf->n", _kind_weights(weights)[seen.kind[offered]], own)
-    wanted = _reader_weights(weights)[kinds] @ own.T + of_kind
-    scores[np.ix_(kinds, offered)] = wanted
-    best = offered[_best_first(wanted)]
-    order = np.zeros((NUM_READER_KINDS, best.shape[1]), dtype=np.int32)
-    order[kinds] = best
-    by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
-    if num_tags and len(offered):
-        # In the order that is common to all readers, whoever they are served with.
-        common = own @ weights[0, :NUM_ARTICLE].astype(np.float32) + of_kind
-        _list_by_tag(offered[_best_first(common[None])[0]], articles.tags, by_tag)
-    return seen._replace(scores=scores, order=order, by_tag=by_tag)
+        if num_tags and len(seen.offered):
+            by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
+            # In the order that is common to all readers, whoever they are served with.
+            own = seen.features[seen.offered]
+            common = own @ weights[0, :NUM_ARTICLE].astype(np.float32) + _of_kind(seen, weights)
+            _list_by_tag(seen.offered[_best_first(common[None])[0]], articles.tags, by_tag)
+            seen = seen._replace(by_tag=by_tag)
+    missing = kinds[~seen.ordered[kinds]]
+    if len(missing):
+        own = seen.features[seen.offered]
+        wanted = _reader_weights(weights)[missing] @ own.T + _of_kind(seen, weights)
+        seen.scores[np.ix_(missing, seen.offered)] = wanted
+        seen.order[missing] = seen.offered[_best_first(wanted)]
+        seen.ordered[missing] = True
+    return seen
+
+
+def _of_kind(seen: Moment, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return what is added to the score of each article on offer for its kind, (M,)."""
+    own = seen.features[seen.offered]
+    added: NDArray[np.float32] = np.einsum(
+        "nf,nf->n", _kind_weights(weights)[seen.kind[seen.offered]], own
+    )
+    return added
 
 
 def _see(
@@ -159,8 +169,9 @@ def _see(
         features,
         variances,
         kind,
-        np.empty((NUM_READER_KINDS, 0), dtype=np.float32),
-        np.empty((NUM_READER_KINDS, 0), dtype=np.int32),
+        np.zeros((NUM_READER_KINDS, size), dtype=np.float32),
+        np.zeros((NUM_READER_KINDS, min(LISTED, len(offered))), dtype=np.int32),
+        np.zeros(NUM_READER_KINDS, dtype=np.bool_),
         np.empty((0, PER_TAG), dtype=np.int32),
         newest.astype(np.int32),
     )
@@ -265,9 +276,9 @@ def _article_features(
         through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
         out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
         out[item, CLICK_THROUGH] = np.log(through / rate)
-        out[item, HOT_TERMS] = heat_of(known, terms[item])
+        out[item, HOT_TERMS] = heat_of(known.heat, terms[item])
         if shown:
-            out[item, APPEAL] = appeal_of(item, items, known, terms[item])
+            out[item, APPEAL] = appeal_of(items.appeal[item, 0], known.appeal, terms[item])
         quiet = NUM_QUIETS - 1 if last_ms == NEVER_MS else _rung(quiet_ms)
         kind[item] = _rung(now_ms - items.first_ms[item]) * NUM_QUIETS + quiet
         for feature in range(num_features):

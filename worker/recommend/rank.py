@@ -146,7 +146,7 @@ def explain(
         for place in range(page.shape[1]):
             item = page[reader, place]
             if item >= 0:
-                write_row(item, own[reader, place], moment, scale, features[reader, place])
+                write_row(moment.features[item], own[reader, place], scale, features[reader, place])
                 weights_of(weights, kind, moment.kind[item], used[reader, place])
 
 
@@ -167,7 +167,7 @@ def describe(
     add_co_clicks(0, items, co, rarities(co), readers, sums)
     fill_features(0, given, moment, items, sums, articles, readers, table)
     for c in range(len(given)):
-        write_row(given[c], table[c], moment, scale, out[c])
+        write_row(moment.features[given[c]], table[c], scale, out[c])
 
 
 @compiled

@@ -66,32 +66,33 @@ def _heat(known: Terms, term: int) -> float:
 
 
 @compiled
-def heat_of(known: Terms, terms: NDArray[np.int32]) -> float:
-    """Return the mean heat of an article's terms, (T,)."""
+def heat_of(heat: NDArray[np.float32], terms: NDArray[np.int32]) -> float:
+    """Return the mean heat, (V,), of an article's terms, (T,)."""
     total = 0.0
     num = 0
     for at in range(len(terms)):
         if terms[at] < 0:
             break
-        total += known.heat[terms[at]]
+        total += heat[terms[at]]
         num += 1
     return total / max(num, 1)
 
 
 @compiled
-def appeal_of(item: int, items: Items, known: Terms, terms: NDArray[np.int32]) -> float:
+def appeal_of(own: float, appeal: NDArray[np.float32], terms: NDArray[np.int32]) -> float:
     """Return how much likelier than others an article with terms (T,) is clicked when shown.
 
-    In logits: its own part, and the sum of its terms' by the root of their number.
+    In logits: its own part, and the sum of its terms' by the root of their number. appeal: (V, 2)
+    of all terms.
     """
     total = 0.0
     num = 0
     for at in range(len(terms)):
         if terms[at] < 0:
             break
-        total += known.appeal[terms[at], 0]
+        total += appeal[terms[at], 0]
         num += 1
-    return float(items.appeal[item, 0] + total / np.sqrt(max(num, 1)))
+    return float(own + total / np.sqrt(max(num, 1)))
 
 
 @compiled
@@ -116,7 +117,7 @@ def learn_appeal(
             if clicked[at] and at != chosen:
                 share[at] = 0.0
                 continue
-            share[at] = np.exp(appeal_of(shown[at], items, known, terms[at]))
+            share[at] = np.exp(appeal_of(items.appeal[shown[at], 0], known.appeal, terms[at]))
             total += share[at]
         for at in range(num):
             step = (1.0 if at == chosen else 0.0) - share[at] / total

@@ -79,14 +79,13 @@ def score_candidates(
 
 @compiled
 def write_row(
-    item: int,
+    of_article: NDArray[np.float32],
     own: NDArray[np.float32],
-    moment: Moment,
     scale: NDArray[np.float64],
     out: NDArray[np.float32],
 ) -> None:
-    """Write all features, (F,), of an article with the raw features of a reader, (R,)."""
+    """Write all features, (F,): those of an article, (A,), and raw ones of a reader, (R,)."""
     for feature in range(NUM_ARTICLE):
-        out[feature] = moment.features[item, feature]
+        out[feature] = of_article[feature]
     for feature in range(NUM_READER):
         out[NUM_ARTICLE + feature] = own[feature] * scale[NUM_ARTICLE + feature]
