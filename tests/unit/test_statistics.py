@@ -235,7 +235,7 @@ def test_a_kind_of_reader_that_is_not_is_refused_before_anything_counts(
     (clicks,) = unpack(entry(1000, "a1"))
     assert isinstance(clicks, CountedClicks)
     with pytest.raises(ValueError, match="no such kind"):
-        statistics.count(clicks._replace(**{place: value}), Known())
+        statistics.count([clicks._replace(**{place: value})], Known())
     assert statistics.num_counted == 0
 
 

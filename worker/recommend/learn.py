@@ -61,6 +61,37 @@ def count_click(
 
 
 @compiled
+def count_clicks(
+    items: Items,
+    co: CoClicks,
+    numbers: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    counted: NDArray[np.int64],
+) -> None:
+    """Count clicks of readers, each together with the clicks before it.
+
+    numbers, times_ms: (E,) clicks, each reader's newest first. bounds: (C,) of each click that is
+    counted, where those of its reader end. counted: (C,) their places, in the order in which they
+    count.
+    """
+    before = np.empty(WINDOW, dtype=np.int64)
+    seen_by = np.full(len(items.slot), -1, dtype=np.int32)
+    for click in range(len(counted)):
+        at = counted[click]
+        item = numbers[at]
+        seen_by[item] = click
+        num = 0
+        # Each article once, where it was clicked last.
+        for other in range(at + 1, min(bounds[click], at + 1 + WINDOW)):
+            if seen_by[numbers[other]] != click:
+                seen_by[numbers[other]] = click
+                before[num] = numbers[other]
+                num += 1
+        count_click(items, co, item, times_ms[at], before[:num])
+
+
+@compiled
 def _count(
     counts: NDArray[np.float32],
     half_lives_ms: NDArray[np.float64],

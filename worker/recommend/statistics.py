@@ -26,7 +26,8 @@ from worker.recommend.features import (
     NUM_WEIGHT_ROWS,
 )
 from worker.recommend.item_model import fit_item_model
-from worker.recommend.learn import WINDOW, apply_gradient, count_click, count_shown, free_slot
+from worker.recommend.learn import apply_gradient, count_clicks, count_shown, free_slot
+from worker.recommend.numbering import Numbering
 from worker.recommend.options import Blend
 from worker.recommend.starting import scale_of, starting_blend
 from worker.recommend.state import (
@@ -39,7 +40,8 @@ from worker.recommend.state import (
     empty_items,
     empty_terms,
 )
-from worker.recommend.subjects import cool_terms, heat_terms, learn_appeal
+from worker.recommend.subjects import heat_clicks, learn_appeal
+from worker.recommend.tag_counts import TagCounts
 
 MAX_ITEMS = 200_000
 """Articles counted; beyond, the quarter whose last click is longest ago is forgotten."""
@@ -49,10 +51,6 @@ SHOWN_RATE = 0.02
 
 REFIT_GROWTH = 1.25
 FIRST_FIT = 2000
-
-
-COOL_EVERY = 1024
-"""Clicks after which the heat of all terms is looked at again."""
 
 
 class Facts(Protocol):
@@ -89,14 +87,13 @@ class Statistics:
         self.blend: BlendState = self._start()
         self.scale = scale_of(self.blend)
         """Factors of the features, (F,)."""
-        self.tag_counts: dict[str, NDArray[np.float64]] = {}
-        """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
+        self._tags = TagCounts()
         self.num_counted = 0
         self.num_changes = 0
         """Grows with every change of a count or a weight."""
         self.num_renumbered = 0
         """Grows when articles get other numbers."""
-        self._numbers: dict[int, int] = {}
+        self._numbers = Numbering()
         self._learning_rate = 0.0 if options.frozen else options.learning_rate
         self._bound = options.bound
         self._max_items = max_items
@@ -107,19 +104,19 @@ class Statistics:
 
     def number(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of each article reference, new ones for new articles."""
-        numbers = self._numbers
-        found = np.fromiter(
-            (numbers.setdefault(ref, len(numbers)) for ref in refs.tolist()),
-            dtype=np.int64,
-            count=len(refs),
-        )
-        while len(numbers) > len(self.items.slot):
+        found = self._numbers.number(refs)
+        while len(self) > len(self.items.slot):
             grown = empty_items(2 * len(self.items.slot))
             for name in Items._fields:
                 held: NDArray[np.generic] = getattr(self.items, name)
                 getattr(grown, name)[: len(held)] = held
             self.items = grown
         return found
+
+    @property
+    def tag_counts(self) -> dict[str, NDArray[np.float64]]:
+        """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
+        return self._tags.by_tag()
 
     @property
     def is_full(self) -> bool:
@@ -135,7 +132,7 @@ class Statistics:
         The same ones in every worker. keep: references of articles that keep a number all the
         same, as articles that nobody has clicked.
         """
-        refs = np.fromiter(self._numbers, dtype=np.int64, count=len(self))
+        refs = self._numbers.refs
         last_ms = self.items.last_ms[: len(self)]
         clicked = np.flatnonzero(last_ms != NEVER_MS)
         order = clicked[np.lexsort((refs[clicked], -last_ms[clicked]))]
@@ -150,7 +147,7 @@ class Statistics:
             else:
                 free_slot(self.co, slot)
         self.items = items
-        self._numbers = {ref: number for number, ref in enumerate(refs[kept].tolist())}
+        self._numbers = Numbering(refs[kept])
         self.number(keep)
         self.num_renumbered += 1
 
@@ -161,52 +158,52 @@ class Statistics:
         self.terms = empty_terms()
         self.blend = self._start()
         self.scale = scale_of(self.blend)
-        self.tag_counts = {}
+        self._tags = TagCounts()
         self.num_counted, self._next_fit = 0, FIRST_FIT
-        self._numbers = {}
+        self._numbers = Numbering()
         self.num_renumbered += 1
         self.num_changes += 1
 
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""
         # All of it is read before any of it counts.
-        for told in list(unpack_log(entry)):
-            if isinstance(told, CountedClicks):
-                self.count(told, facts)
-            elif len(told.refs):
-                if told.gradient is not None:
-                    _check_gradient(told.gradient)
-                    self.learn_shown(told.gradient)
-                terms = [facts.terms_of(ref) for ref in told.refs.tolist()]
-                self.count_impression(self.number(told.refs), told.clicked, np.array(terms))
+        told = list(unpack_log(entry))
+        self.count([each for each in told if isinstance(each, CountedClicks)], facts)
+        for each in told:
+            if isinstance(each, CountedClicks):
+                if each.learned is not None:
+                    self.learn(*each.learned, each.length, each.gap)
+            elif len(each.refs):
+                if each.gradient is not None:
+                    _check_gradient(each.gradient)
+                    self.learn_shown(each.gradient)
+                terms = [facts.terms_of(ref) for ref in each.refs.tolist()]
+                self.count_impression(self.number(each.refs), each.clicked, np.array(terms))
 
-    def count(self, clicks: CountedClicks, facts: Facts) -> None:
-        """Count what one reader did, and learn from it."""
-        if clicks.length > len(LENGTHS) or clicks.gap > len(GAPS_MS):
+    def count(self, readers: Sequence[CountedClicks], facts: Facts) -> None:
+        """Count what readers did, one after another, and of each the oldest click first."""
+        if any(each.length > len(LENGTHS) or each.gap > len(GAPS_MS) for each in readers):
             raise ValueError("no such kind of reader")
+        if not readers:
+            return
         self.num_changes += 1
-        numbers = self.number(clicks.refs)
-        for at in sorted(clicks.counted, reverse=True):  # the oldest first
-            before = numbers[at + 1 : at + 1 + WINDOW]
-            # Each article once, where it was clicked last.
-            _, first = np.unique(before, return_index=True)
-            if len(first) < len(before):
-                before = before[np.sort(first)]
-            count_click(
-                self.items,
-                self.co,
-                int(numbers[at]),
-                int(clicks.times_ms[at]),
-                np.ascontiguousarray(before[before != numbers[at]]),
-            )
-            self.num_counted += 1
-            ref = int(clicks.refs[at])
-            self._count_tags(facts.tags_of(ref), clicks.membership)
-            heat_terms(self.terms, facts.terms_of(ref), int(clicks.times_ms[at]))
-            if self.num_counted % COOL_EVERY == 0:
-                cool_terms(self.terms)
-        if clicks.learned is not None:
-            self.learn(*clicks.learned, clicks.length, clicks.gap)
+        ends = np.cumsum([len(each.refs) for each in readers])
+        counted = [sorted(each.counted, reverse=True) for each in readers]
+        num_of = [len(each) for each in counted]
+        refs = np.concatenate([each.refs for each in readers])
+        times_ms = np.concatenate([each.times_ms for each in readers])
+        at = np.concatenate([np.array(each, dtype=np.int64) for each in counted])
+        at += np.repeat(np.append(0, ends[:-1]), num_of)
+        numbers = self.number(refs)
+        count_clicks(self.items, self.co, numbers, times_ms, np.repeat(ends, num_of), at)
+        clicked = refs[at].tolist()
+        if clicked:
+            terms = np.array([facts.terms_of(ref) for ref in clicked])
+            heat_clicks(self.terms, terms, times_ms[at], self.num_counted)
+        self.num_counted += len(clicked)
+        members = [each.membership for each, num in zip(readers, num_of, strict=True) if num]
+        per_click = np.repeat(np.arange(len(members)), [num for num in num_of if num]).tolist()
+        self._tags.add([facts.tags_of(ref) for ref in clicked], [members[i] for i in per_click])
 
     def learn(self, gradient: NDArray[Any], spread: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights up a gradient, of a kind of reader; see `lessons.learn_click`."""
@@ -266,17 +263,6 @@ class Statistics:
         learn_appeal(self.items, self.terms, terms, shown, clicked)
         count_shown(self.items, shown, clicked)
 
-    def _count_tags(self, tags: Sequence[str], membership: NDArray[np.float32]) -> None:
-        size = len(membership) + 1
-        if self.tag_counts and len(next(iter(self.tag_counts.values()))) != size:
-            self.tag_counts.clear()  # a model with other income groups: segments begin anew
-        for tag in tags:
-            counts = self.tag_counts.get(tag)
-            if counts is None:
-                counts = self.tag_counts[tag] = np.zeros(size)
-            counts[:-1] += membership
-            counts[-1] += 1.0
-
     def dump(self) -> bytes:
         """Return everything, compressed: some MB for 5,000 articles, more where all co-occur."""
         return pack(self.snapshot())
@@ -285,7 +271,7 @@ class Statistics:
         """Return copies of all arrays, for `checkpoint.pack`."""
         return snapshot(
             Counted(
-                np.fromiter(self._numbers, dtype=np.int64, count=len(self)),
+                self._numbers.refs,
                 self.items,
                 self.co,
                 self.terms,
@@ -304,11 +290,11 @@ class Statistics:
         """
         found = unpack(dumped, len(self.co.item))
         self.items, self.co, self.terms = found.items, found.co, found.terms
-        self.tag_counts = dict(found.tag_counts)
+        self._tags = TagCounts(found.tag_counts)
         if self._learning_rate:  # frozen: its own, whatever others have learned
             self.blend = found.blend
             self.scale = scale_of(found.blend)
-        self._numbers = {ref: number for number, ref in enumerate(found.refs.tolist())}
+        self._numbers = Numbering(found.refs)
         self.num_counted, self._next_fit = found.num_counted, found.next_fit
         self.num_renumbered += 1
         self.num_changes += 1

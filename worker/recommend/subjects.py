@@ -18,6 +18,10 @@ FIRST_SQUARES = 1.0
 """Of the gradients of an appeal, before any: what keeps the first steps short."""
 
 
+COOL_EVERY = 1024
+"""Clicks after which the heat of all terms is looked at again."""
+
+
 @compiled
 def heat_terms(known: Terms, terms: NDArray[np.int32], time_ms: int) -> None:
     """Count a click for each term of an article, (T,)."""
@@ -45,6 +49,17 @@ def heat_terms(known: Terms, terms: NDArray[np.int32], time_ms: int) -> None:
                 known.clicks[term, h] += faded
         known.last_ms[term] = max(last_ms, time_ms)
         known.heat[term] = _heat(known, term)
+
+
+@compiled
+def heat_clicks(
+    known: Terms, terms: NDArray[np.int32], times_ms: NDArray[np.int64], num_before: int
+) -> None:
+    """Count clicks, (C,), on articles with terms (C, T); so many have been counted before."""
+    for click in range(len(times_ms)):
+        heat_terms(known, terms[click], times_ms[click])
+        if (num_before + click + 1) % COOL_EVERY == 0:
+            cool_terms(known)
 
 
 @compiled

@@ -1,0 +1,69 @@
+"""Numbers of references, and clicks by tag: arrays that do what dicts would."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.recommend.numbering import Numbering
+from worker.recommend.tag_counts import TagCounts
+
+REFS = st.lists(st.lists(st.integers(0, 2**48 - 1) | st.integers(0, 9), max_size=40), max_size=8)
+
+
+@given(REFS)
+def test_references_are_numbered_in_the_order_in_which_they_come(parts: list[list[int]]) -> None:
+    numbering, numbers = Numbering(), dict[int, int]()
+    for refs in parts:
+        found = numbering.number(np.array(refs, dtype=np.int64))
+        assert found.tolist() == [numbers.setdefault(ref, len(numbers)) for ref in refs]
+    assert len(numbering) == len(numbers)
+    assert numbering.refs.tolist() == list(numbers)
+    assert Numbering(numbering.refs).refs.tolist() == list(numbers)
+
+
+def test_thousands_of_references_find_room() -> None:
+    refs = np.random.default_rng(0).integers(0, 2**48, 10_000) * 4096  # alike in their last bits
+    numbering = Numbering()
+    for start in range(0, len(refs), 999):
+        numbering.number(refs[start : start + 999])
+    assert numbering.number(refs[::-1]).tolist() == list(range(len(refs)))[::-1]
+
+
+CLICKS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from("abcdefg"), max_size=3, unique=True),
+        st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2),
+    ),
+    max_size=30,
+)
+
+
+@given(st.lists(CLICKS, max_size=4))
+def test_clicks_on_tags_are_counted_by_segment_and_of_all(
+    batches: list[list[tuple[list[str], list[float]]]],
+) -> None:
+    counts, plain = TagCounts(), dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]()
+    for batch in batches:
+        counts.add([tags for tags, _ in batch], [np.float32(member) for _, member in batch])
+        for tags, member in batch:
+            for tag in tags:
+                plain.setdefault(tag, np.zeros(3))
+                plain[tag] += [*member, 1.0]
+    for found in (counts.by_tag(), TagCounts(counts.by_tag()).by_tag()):
+        assert found.keys() == plain.keys()
+        for tag, row in plain.items():
+            assert np.allclose(found[tag], row)
+
+
+def test_there_is_room_for_many_tags() -> None:
+    counts = TagCounts()
+    counts.add([[f"t{number}" for number in range(200)]] * 2, [np.ones(1, dtype=np.float32)] * 2)
+    assert len(counts.by_tag()) == 200
+    assert all(row.tolist() == [2.0, 2.0] for row in counts.by_tag().values())
+
+
+def test_other_segments_begin_anew() -> None:
+    counts = TagCounts()
+    members = [np.ones(size, dtype=np.float32) for size in (1, 1, 3)]
+    counts.add([["a"], ["b"], ["b"]], members)
+    assert {tag: len(row) for tag, row in counts.by_tag().items()} == {"b": 4}
