@@ -13,6 +13,7 @@ uncounted; a command sent again by the client may count it twice.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -30,6 +31,10 @@ MAX_ENTRIES = 10_000
 
 CHECKPOINT_ENTRIES = 2000
 CHECKPOINT_S = 30.0
+REST = 10.0
+"""How much longer than a fit took the next one waits: a worker that catches up counts in seconds
+what makes ten fits due, and has other things to do."""
+
 LOCK_MS = 20_000
 """Nobody else writes a checkpoint for so long after one was begun."""
 
@@ -51,6 +56,7 @@ class ClickLog:
         self._checkpointed = "0-0"
         self._num_since = 0
         self._written_at = time.monotonic()
+        self._fit_after = -math.inf
         self._lock = asyncio.Lock()
 
     async def follow(self) -> None:
@@ -79,10 +85,18 @@ class ClickLog:
             self._num_since += 1
             if self._statistics.is_full:
                 self._statistics.forget_oldest(self._catalogue.refs())
-            if self._statistics.fit_is_due:
-                # Seconds of a large matrix: in a thread, for the heartbeats' sake.
-                self._statistics.install(await asyncio.to_thread(self._statistics.fitted))
+        await self._fit()
         return len(entries) == ENTRIES_PER_READ
+
+    async def _fit(self) -> None:
+        """Fit the item model if it is due, and if little of the time is spent on it."""
+        began = time.monotonic()
+        if not self._statistics.fit_is_due or began < self._fit_after:
+            return
+        # Seconds of a large matrix: in a thread, for the heartbeats' sake.
+        self._statistics.install(await asyncio.to_thread(self._statistics.fitted))
+        ended = time.monotonic()
+        self._fit_after = ended + REST * (ended - began)
 
     async def _begin(self) -> None:
         """Begin with the statistics that Redis holds, or with none in an empty one."""

@@ -1,5 +1,6 @@
 """The click log on real Redis: each click once, every worker alike, bounded."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -182,3 +183,26 @@ async def test_who_falls_behind_what_was_cut_loads_the_checkpoint(
     await client.xtrim(keys.CLICK_LOG, maxlen=1, approximate=False)
     await slow.follow()
     assert counts(statistics, "a") == [6]
+
+
+class NeverContent(Statistics):
+    """Says that a fit is due whenever it is asked, and takes its time for it."""
+
+    num_fits = 0
+
+    @property
+    def fit_is_due(self) -> bool:
+        return True
+
+    def fitted(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        self.num_fits += 1
+        time.sleep(0.2)
+        return self.co.model
+
+
+async def test_a_worker_that_catches_up_does_not_fit_all_the_time(client: Client) -> None:
+    statistics = NeverContent(16)
+    log = ClickLog(client, statistics, Catalogue(0, np.dtype("<f4")), TTL_MS)
+    await log.follow()
+    await log.follow()
+    assert statistics.num_fits == 1

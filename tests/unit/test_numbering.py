@@ -1,7 +1,7 @@
 """Numbers of references, and clicks by tag: arrays that do what dicts would."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.recommend.numbering import Numbering
@@ -10,6 +10,7 @@ from worker.recommend.tag_counts import TagCounts
 REFS = st.lists(st.lists(st.integers(0, 2**48 - 1) | st.integers(0, 9), max_size=40), max_size=8)
 
 
+@settings(deadline=None)  # the first compiles
 @given(REFS)
 def test_references_are_numbered_in_the_order_in_which_they_come(parts: list[list[int]]) -> None:
     numbering, numbers = Numbering(), dict[int, int]()
@@ -38,6 +39,7 @@ CLICKS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(CLICKS, max_size=4))
 def test_clicks_on_tags_are_counted_by_segment_and_of_all(
     batches: list[list[tuple[list[str], list[float]]]],

@@ -30,8 +30,9 @@ def fit_item_model(co: CoClicks) -> NDArray[np.float32]:
         active = np.sort(active[np.argsort(-co.clicks[active], kind="stable")[:MAX_MODELLED]])
     if len(active) < 2:
         return fitted
-    gram = co.together[np.ix_(active, active)].astype(np.float64)
-    clicks = co.clicks[active].astype(np.float64)
+    # In single precision: the penalty keeps what is inverted far from singular.
+    gram = co.together[np.ix_(active, active)]
+    clicks = co.clicks[active]
     np.fill_diagonal(gram, clicks + PENALTY * clicks.mean())
     try:
         precision = np.linalg.inv(gram)
@@ -41,5 +42,5 @@ def fit_item_model(co: CoClicks) -> NDArray[np.float32]:
     np.fill_diagonal(model, 0.0)
     if not np.isfinite(model).all():
         return fitted
-    fitted[np.ix_(active, active)] = model.astype(np.float32)
+    fitted[np.ix_(active, active)] = model
     return fitted
