@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ class Ground:
     def preload(self, workload: Workload) -> Clicks:
         """Put all clicks on a topic of their own, keyed by reader."""
         topic = f"clicks-{uuid4().hex[:8]}"
-        self._create([topic])
+        self.create([topic])
         ends: Offsets = {}
 
         def delivered(error: object, sent: Message) -> None:
@@ -87,13 +87,22 @@ class Ground:
         producer.flush()
         return Clicks(topic, len(workload.clicks), ends)
 
-    def catalogue(self, workload: Workload, bundle: Path) -> Path:
-        """Encode and store the articles as a worker would; return a copy of that Redis."""
+    def catalogue(
+        self,
+        workload: Workload,
+        bundle: Path,
+        also: Callable[[redis.Redis], None] = lambda _: None,
+    ) -> Path:
+        """Encode and store the articles as a worker would; return a copy of that Redis.
+
+        also: stores what else is to be there.
+        """
         directory = self.directory / f"catalogue-{uuid4().hex[:8]}"
         with start_redis(directory) as server:
             settings = Settings(redis_url=f"{server.url}/0", bundle=bundle)
             asyncio.run(_store_articles(settings, workload))
             client = redis.Redis.from_url(settings.redis_url)
+            also(client)
             client.save()
             client.close()
         return directory / _DUMP
@@ -119,14 +128,15 @@ class Ground:
                 data_dir=directory / "worker",
                 **{**topics, "topic_clicks": clicks_topic},
             )
-            self._create(set(settings.topics.all()) - {clicks_topic})
+            self.create(set(settings.topics.all()) - {clicks_topic})
             client = redis.Redis.from_url(settings.redis_url)
             try:
                 yield Site(settings, client, directory)
             finally:
                 client.close()
 
-    def _create(self, topics: Any) -> None:
+    def create(self, topics: Collection[str]) -> None:
+        """Create topics of `PARTITIONS` partitions."""
         create_topics(self._settings.kafka_bootstrap, dict.fromkeys(topics, PARTITIONS))
 
 

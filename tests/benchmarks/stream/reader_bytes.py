@@ -63,9 +63,9 @@ def _of_length(client: redis.Redis, names: list[bytes], least: int) -> list[str]
 def _of_reader(client: redis.Redis, name: str) -> tuple[int, int, int]:
     user = name.removeprefix("history:")
     body = unpack(cast("bytes", client.get(name)))
-    ttl_ms = cast("int", client.pttl(name))
+    ttl_ms = client.pttl(name)
     # In another database of the same Redis: the same name, time to live and allocator.
-    pipeline = client.pipeline(transaction=False)
+    pipeline: Any = client.pipeline(transaction=False)
     pipeline.memory_usage(f"profile:{user}", 0)
     pipeline.memory_usage(f"recs:{user}", 0)
     pipeline.execute_command("SELECT", _SCRATCH_DB)

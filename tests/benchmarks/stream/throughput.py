@@ -1,8 +1,12 @@
 """One contestant, one preloaded topic: clicks a second, CPU, memory, what Redis had to do."""
 
+import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from schemas.errors import UnavailableError
 from tests.benchmarks.stream.contestants import Contestant
@@ -41,6 +45,7 @@ class Run:
     """From the start of the process to the first fetch."""
     redis: RedisUse
     reader_bytes: ReaderBytes | None
+    profile: "Profile | None" = None
 
     @property
     def clicks_per_s(self) -> float:
@@ -53,6 +58,19 @@ class Run:
         return self.cpu_s / self.num_clicks * 1e6
 
 
+@dataclass(frozen=True)
+class Profile:
+    """Where the CPU time of a run went, by `profiled.py`, and how often what was called."""
+
+    stages_us: dict[str, float]
+    """Microseconds per click by stage."""
+    threads_us: dict[str, float]
+    """The same by kind of thread."""
+    calls: dict[str, int]
+    missing: list[str]
+    """Functions that were to be counted and are no more."""
+
+
 def run(
     ground: Ground,
     contestant: Contestant,
@@ -60,28 +78,33 @@ def run(
     catalogue: Path,
     bundle: Path,
     *,
-    launcher: list[str] | None = None,
+    profiled: bool = False,
     num_workers: int = 1,
 ) -> Run:
     """Let a contestant work off the topic.
 
-    launcher: arguments of Python to put before the contestant's.
+    profiled: whether stages are counted, which costs some time itself; of one worker only.
 
     Raises:
         UnavailableError: when it ends, or stalls.
     """
-    arguments = [*(launcher or []), *contestant.arguments]
     with ground.site(clicks.topic, catalogue, bundle) as site:
+        notes = site.directory / "stages.jsonl"
+        launcher = ["-m", "tests.benchmarks.stream.profiled", str(notes)] if profiled else []
+        arguments = [*launcher, *contestant.arguments]
         began = time.monotonic()
         workers = [site.start(f"worker-{i}", arguments) for i in range(num_workers)]
         try:
             for worker in workers:
-                _wait_for_catalogue(worker)
+                wait_for_catalogue(worker)
             before, first = _wait_for_first_fetch(site, workers)
             fetched = time.monotonic()
+            if profiled:
+                os.kill(workers[0].pid, signal.SIGRTMIN)
             _wait_for_last_commit(site, clicks, workers)
             committed = time.monotonic()
             used = sum(cpu_s(worker.pid) for worker in workers) - before
+            profile = _profile(workers[0], notes, clicks.num_clicks) if profiled else None
             after = redis_use(site.redis)
             return Run(
                 contestant.name,
@@ -93,6 +116,7 @@ def run(
                 fetched - began,
                 after.since(first),
                 reader_bytes(site.redis),
+                profile,
             )
         finally:
             for worker in workers:
@@ -110,7 +134,29 @@ def check(worker: RunningServer) -> None:
         raise UnavailableError(f"{worker.name} ended: {log.rpartition(chr(10))[2] or 'no log'}")
 
 
-def _wait_for_catalogue(worker: RunningServer) -> None:
+def _profile(worker: RunningServer, notes: Path, num_clicks: int) -> Profile:
+    """Ask for the second note, and return what lies between the two."""
+    os.kill(worker.pid, signal.SIGRTMIN)
+    deadline = time.monotonic() + READY_S
+    while len(lines := notes.read_bytes().splitlines() if notes.exists() else []) < 2:
+        check(worker)
+        if time.monotonic() > deadline:
+            raise UnavailableError("the profiled contestant does not answer")
+        time.sleep(_ASK_S)
+    first, second = (msgspec.json.decode(line) for line in lines)
+    seconds, threads = (
+        {
+            name: (value - first[kind].get(name, 0.0)) / num_clicks * 1e6
+            for name, value in second[kind].items()
+        }
+        for kind in ("seconds", "threads")
+    )
+    calls = {name: n - first["calls"].get(name, 0) for name, n in second["calls"].items()}
+    return Profile(seconds, threads, calls, second["missing"])
+
+
+def wait_for_catalogue(worker: RunningServer) -> None:
+    """Wait until a contestant says that it knows its articles."""
     deadline = time.monotonic() + READY_S
     while b"catalogue: " not in worker.log_path.read_bytes():
         check(worker)
