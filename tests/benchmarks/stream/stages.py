@@ -133,11 +133,13 @@ class Clock:
         return plain
 
     def counted(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Return the function with its calls counted."""
+        """Return the function with its calls counted, those with a Kafka request by its kind."""
 
         @functools.wraps(function)
         def counting(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1
+            if args and hasattr(args[-1], "API_KEY"):
+                self.calls[f"{name}: {type(args[-1]).__name__}"] += 1
             return function(*args, **kwargs)
 
         return counting
