@@ -7,13 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from schemas.errors import FrontpageError
 from tests.benchmarks.stream.contestants import CONTESTANTS, Contestant
 from tests.benchmarks.stream.ground import Clicks, Ground
 from tests.benchmarks.stream.growth import by_articles, by_readers, first_click_s
 from tests.benchmarks.stream.latency import latency
 from tests.benchmarks.stream.machine import machine
-from tests.benchmarks.stream.models import Models
+from tests.benchmarks.stream.models import TWO_STAGE, Models
 from tests.benchmarks.stream.options import STANDARD_ARTICLES, STANDARD_READERS, parse
+from tests.benchmarks.stream.pair import us_per_click
 from tests.benchmarks.stream.plots import plot
 from tests.benchmarks.stream.report import report
 from tests.benchmarks.stream.results import Results
@@ -69,9 +71,7 @@ class Benchmark:
         for _ in range(options.repeats if "throughput" in parts else 0):
             results.runs += [self._run(each) for each in able]
         if "workers" in parts:
-            results.pair = [self._run(CONTESTANTS["ours"], num_workers=2)]
-            if not results.of("ours"):
-                results.runs += [self._run(CONTESTANTS["ours"])]
+            results.by_workers = {1: self._shared(1), 2: self._shared(2)}
         if "stages" in parts:
             results.profiles = [
                 self._run(each, profiled=True) for each in able if each.name in PACED
@@ -123,7 +123,7 @@ class Benchmark:
             ],
         )
 
-    def _run(self, contestant: Contestant, *, profiled: bool = False, num_workers: int = 1) -> Run:
+    def _run(self, contestant: Contestant, *, profiled: bool = False) -> Run:
         found = run(
             self._ground,
             contestant,
@@ -131,14 +131,21 @@ class Benchmark:
             self._catalogue(contestant.model),
             self._models.bundle(contestant.model),
             profiled=profiled,
-            num_workers=num_workers,
         )
-        kind = " (profiled)" if profiled else f" × {num_workers}" if num_workers > 1 else ""
+        kind = " (profiled)" if profiled else ""
         _say(
             f"{contestant.name}{kind}: {found.num_clicks:,} clicks in {found.seconds:.1f} s, "
             f"{found.clicks_per_s:,.0f} a second, CPU {found.us_per_click:,.0f} µs a click"
         )
         return found
+
+    def _shared(self, num_workers: int) -> float:
+        bundle = self._models.bundle(TWO_STAGE)
+        workload = self._workload.first(self._options.growth_clicks)
+        catalogue = self._catalogue(TWO_STAGE)
+        cost = us_per_click(self._ground, workload, catalogue, bundle, num_workers)
+        _say(f"{num_workers} of ours: CPU {cost:,.0f} µs a click")
+        return cost
 
     def _preloaded(self, contestant: Contestant) -> Clicks:
         options = self._options
@@ -170,4 +177,9 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FrontpageError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

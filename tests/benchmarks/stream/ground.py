@@ -65,10 +65,11 @@ class Ground:
         """What librdkafka needs to reach the broker."""
         return librdkafka_config(self._settings)
 
-    def preload(self, workload: Workload) -> Clicks:
-        """Put all clicks on a topic of their own, keyed by reader."""
-        topic = f"clicks-{uuid4().hex[:8]}"
-        self.create([topic])
+    def preload(self, workload: Workload, topic: str | None = None) -> Clicks:
+        """Put all clicks on a topic, keyed by reader: on one of their own unless one is named."""
+        if topic is None:
+            topic = f"clicks-{uuid4().hex[:8]}"
+            self.create([topic])
         ends: Offsets = {}
 
         def delivered(error: object, sent: Message) -> None:

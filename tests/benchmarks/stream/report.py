@@ -40,6 +40,9 @@ def report(results: Results) -> str:
     for title, runs in (("articles", results.by_articles), ("readers", results.by_readers)):
         if runs:
             parts.append(_growth(title, runs))
+    if results.by_workers:
+        costs = [(str(count), number(us)) for count, us in results.by_workers.items()]
+        parts.append(table(("workers", "CPU µs/click, all together"), costs))
     rows = [
         (
             target.name,

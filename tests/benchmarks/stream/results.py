@@ -22,8 +22,8 @@ class Results:
     latencies: list[Latency] = field(default_factory=list)
     by_articles: list[tuple[int, Run]] = field(default_factory=list)
     by_readers: list[tuple[int, Run]] = field(default_factory=list)
-    pair: list[Run] = field(default_factory=list)
-    """Of two workers."""
+    by_workers: dict[int, float] = field(default_factory=dict)
+    """CPU microseconds a click by number of workers."""
     first_click_s: float | None = None
     left_out: list[str] = field(default_factory=list)
 
@@ -48,13 +48,12 @@ class Results:
     @property
     def two_workers(self) -> float | None:
         """Return the CPU per click of two workers in terms of one's."""
-        pair = median(run.us_per_click for run in self.pair) if self.pair else None
-        return ratio(pair, self.us_per_click("ours"))
+        return ratio(self.by_workers.get(2), self.by_workers.get(1))
 
     def document(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
         plain = asdict(self)
-        for name in ("runs", "profiles", "pair"):
+        for name in ("runs", "profiles"):
             plain[name] = [_run(run) for run in getattr(self, name)]
         for name in ("by_articles", "by_readers"):
             plain[name] = [{"count": count, **_run(run)} for count, run in getattr(self, name)]

@@ -26,11 +26,11 @@ STAGES = {
     "learn": [
         "worker.click_log:ClickLog.follow",
         "worker.click_log:ClickLog.checkpoint",
-        "worker.front_pages:FrontPages.count",
+        "worker.batch_lessons:BatchLessons.clicks",
         "worker.recommend.recommender:Recommender.lessons",
     ],
     "fit": ["worker.recommend.statistics:Statistics.fitted"],
-    "infer": ["worker.front_pages:Eye.see"],
+    "infer": ["worker.eye:Eye.see"],
     "rank": ["worker.recommend.recommender:Recommender.rank"],
     "messages": [
         "worker.front_pages:FrontPages.make",
@@ -64,7 +64,8 @@ ROUND_TRIPS = {
 class Clock:
     """Count CPU seconds by stage, and calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.thread_time_ns) -> None:
+        self._now_ns = now_ns
         self._local = threading.local()
         self._ledgers: list[dict[str, int]] = []
         self.calls: dict[str, int] = defaultdict(int)
@@ -83,7 +84,7 @@ class Clock:
         if not hasattr(local, "stack"):
             local.stack, local.ledger, local.mark = [], defaultdict(int), 0
             self._ledgers.append(local.ledger)
-        now = time.thread_time_ns()
+        now = self._now_ns()
         if local.stack:
             local.ledger[local.stack[-1]] += now - local.mark
         local.stack.append(stage)
@@ -92,7 +93,7 @@ class Clock:
     def leave(self) -> None:
         """End the stage begun last."""
         local = self._local
-        now = time.thread_time_ns()
+        now = self._now_ns()
         local.ledger[local.stack.pop()] += now - local.mark
         local.mark = now
 

@@ -3,10 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import redis
 
 from schemas.errors import UnavailableError
 from tests.benchmarks.stream.contestants import Contestant
@@ -33,14 +35,12 @@ class Run:
     """What one run of a contestant took."""
 
     contestant: str
-    num_workers: int
     num_clicks: int
     seconds: float
     """From the first fetch to the last commit."""
     cpu_s: float
-    """Of all worker processes, in that time."""
+    """Of the process, in that time."""
     peak_mb: float
-    """The largest of them."""
     start_s: float
     """From the start of the process to the first fetch."""
     redis: RedisUse
@@ -79,11 +79,12 @@ def run(
     bundle: Path,
     *,
     profiled: bool = False,
-    num_workers: int = 1,
+    look: Callable[[redis.Redis], None] = lambda _: None,
 ) -> Run:
     """Let a contestant work off the topic.
 
-    profiled: whether stages are counted, which costs some time itself; of one worker only.
+    profiled: whether stages are counted, which costs some time itself.
+    look: is given the Redis when everything is done.
 
     Raises:
         UnavailableError: when it ends, or stalls.
@@ -93,34 +94,32 @@ def run(
         launcher = ["-m", "tests.benchmarks.stream.profiled", str(notes)] if profiled else []
         arguments = [*launcher, *contestant.arguments]
         began = time.monotonic()
-        workers = [site.start(f"worker-{i}", arguments) for i in range(num_workers)]
+        worker = site.start("worker", arguments)
         try:
-            for worker in workers:
-                wait_for_catalogue(worker)
-            before, first = _wait_for_first_fetch(site, workers)
+            wait_for_catalogue(worker)
+            before, first = _wait_for_first_fetch(site, worker)
             fetched = time.monotonic()
             if profiled:
-                os.kill(workers[0].pid, signal.SIGRTMIN)
-            _wait_for_last_commit(site, clicks, workers)
+                os.kill(worker.pid, signal.SIGRTMIN)
+            wait_for_commits(site, clicks, [worker])
             committed = time.monotonic()
-            used = sum(cpu_s(worker.pid) for worker in workers) - before
-            profile = _profile(workers[0], notes, clicks.num_clicks) if profiled else None
+            used = cpu_s(worker.pid) - before
+            profile = _profile(worker, notes, clicks.num_clicks) if profiled else None
             after = redis_use(site.redis)
+            look(site.redis)
             return Run(
                 contestant.name,
-                num_workers,
                 clicks.num_clicks,
                 committed - fetched,
                 used,
-                max(peak_mb(worker.pid) for worker in workers),
+                peak_mb(worker.pid),
                 fetched - began,
                 after.since(first),
                 reader_bytes(site.redis),
                 profile,
             )
         finally:
-            for worker in workers:
-                worker.stop()
+            worker.stop()
 
 
 def check(worker: RunningServer) -> None:
@@ -165,27 +164,31 @@ def wait_for_catalogue(worker: RunningServer) -> None:
         time.sleep(_LOOK_S)
 
 
-def _wait_for_first_fetch(site: Site, workers: list[RunningServer]) -> tuple[float, RedisUse]:
-    """Return what the workers and Redis had used then.
+def _wait_for_first_fetch(site: Site, worker: RunningServer) -> tuple[float, RedisUse]:
+    """Return what the worker and Redis had used then.
 
     A contestant that has fetched clicks looks up their readers next; that is seen in Redis.
     """
     deadline = time.monotonic() + READY_S
     counts = [lookups(site.redis)]
     while True:
-        used = sum(cpu_s(worker.pid) for worker in workers)
+        used = cpu_s(worker.pid)
         use = redis_use(site.redis)
         counts = [*counts[-_WINDOW:], use.lookups]
         if counts[-1] - counts[0] >= _FIRST_LOOKUPS:
             return used, use
-        for worker in workers:
-            check(worker)
+        check(worker)
         if time.monotonic() > deadline:
             raise UnavailableError(f"no click fetched after {READY_S:.0f} s")
         time.sleep(_LOOK_S)
 
 
-def _wait_for_last_commit(site: Site, clicks: Clicks, workers: list[RunningServer]) -> None:
+def wait_for_commits(site: Site, clicks: Clicks, workers: list[RunningServer]) -> None:
+    """Wait until everything on the topic is committed.
+
+    Raises:
+        UnavailableError: when a worker ends, or nothing is committed for long.
+    """
     settings = site.settings
     config = {"bootstrap.servers": settings.kafka_bootstrap}
     progress = Progress(config, settings.app_id, clicks.ends)

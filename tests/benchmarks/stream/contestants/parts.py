@@ -11,10 +11,12 @@ import msgspec
 from schemas.history import ENTRY_BYTES, merge
 from worker.article_store import ArticleStore
 from worker.articles import Articles
+from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
+from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.intake import decoder_of, sort_records
 from worker.kafka_security import librdkafka_config
@@ -56,12 +58,10 @@ class Parts:
         statistics = Statistics(settings.co_click_slots, learned=model.blend)
         store = ArticleStore(self.redis, settings.ttl_ms, version)
         self.articles = Articles(model, self.catalogue, store)
-        self.front_pages = FrontPages(
-            model,
-            Recommender(self.catalogue, statistics, Options()),
-            settings.num_recommendations,
-            settings.tag_half_life_days,
-        )
+        recommender = Recommender(self.catalogue, statistics, Options())
+        eye = Eye(self.catalogue, model, settings.tag_half_life_days)
+        self.front_pages = FrontPages(model, recommender, eye, settings.num_recommendations)
+        self.lessons = BatchLessons(self.catalogue, recommender, eye)
         self.readers = ReaderStore(self.redis, settings.ttl_ms, version)
         self.click_log = ClickLog(self.redis, statistics, self.catalogue, settings.ttl_ms)
         self.emitter = Emitter(librdkafka_config(settings))
@@ -121,20 +121,22 @@ class Parts:
             for user_id, before in zip(user_ids, packed, strict=True)
         ]
         assert all(len(each) > ENTRY_BYTES for each in histories)
-        told = [b""] * len(histories)
-        if learn:
-            counted = [
-                counted_positions(before, after, clicks[user_id])
-                for user_id, before, after in zip(user_ids, packed, histories, strict=True)
-            ]
-            told = self.front_pages.count(histories, counted, self.newest_click_ms)
-        pages = self.front_pages.make(
+        made = self.front_pages.make(
             user_ids,
             histories,
             self.newest_click_ms,
             datetime.now(UTC),
             limits=Limits(held.showings, held.preferences),
         )
+        pages = list(made)
+        told = [b""] * len(pages)
+        if learn:
+            counted = [
+                counted_positions(before, after, clicks[user_id])
+                for user_id, before, after in zip(user_ids, packed, histories, strict=True)
+            ]
+            memberships = [page.membership for page in pages]
+            told = self.lessons.clicks(histories, counted, memberships, self.newest_click_ms)
         return [
             ReaderUpdate(
                 user_ids[i],
