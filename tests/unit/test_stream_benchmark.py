@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from schemas.decode import decode_click
 from schemas.records import Click
+from schemas.timestamps import to_ms
 from tests.benchmarks.stream.contestants import CONTESTANTS
 from tests.benchmarks.stream.figures import percentile
 from tests.benchmarks.stream.machine import processor
@@ -51,6 +53,17 @@ def test_the_same_seed_gives_the_same_workload_and_another_seed_another() -> Non
     assert one == again
     assert one.clicks != other.clicks
     assert len(one.articles) == 30 and len(one.clicks) == 200
+
+
+def test_another_day_has_other_clicks_of_the_same_kind() -> None:
+    sizes = {"num_articles": 30, "num_readers": 20, "num_clicks": 2000}
+    first, second = generated(**sizes), generated(**sizes, day=1)
+    assert first.articles == second.articles
+    assert to_ms(first.clicks[-1].timestamp) < to_ms(second.clicks[0].timestamp)
+    events = {click.event_id for click in (*first.clicks, *second.clicks)}
+    assert len(events) == 4000
+    most = [Counter(click.article_id for click in each.clicks) for each in (first, second)]
+    assert most[0].most_common(1)[0][0] == most[1].most_common(1)[0][0]
 
 
 def test_generated_clicks_are_good_and_in_time_order() -> None:

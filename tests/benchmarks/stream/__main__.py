@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import redis
 
 from schemas.errors import FrontpageError
 from tests.benchmarks.stream.contestants import CONTESTANTS, Contestant
-from tests.benchmarks.stream.ground import Clicks, Ground
+from tests.benchmarks.stream.ground import DUMP, Clicks, Ground
 from tests.benchmarks.stream.growth import by_articles, by_readers, first_click_s
 from tests.benchmarks.stream.latency import latency
 from tests.benchmarks.stream.machine import machine
@@ -157,18 +161,37 @@ class Benchmark:
     def _catalogue(self, model: str) -> Path:
         if model not in self._catalogues:
             bundle = self._models.bundle(model)
-            self._catalogues[model] = self._ground.catalogue(self._workload, bundle)
+            catalogue = self._ground.catalogue(self._workload, bundle)
+            if self._options.warm_clicks and model == TWO_STAGE:
+                catalogue = self._warmed(catalogue, bundle)
+            self._catalogues[model] = catalogue
         return self._catalogues[model]
 
+    def _warmed(self, catalogue: Path, bundle: Path) -> Path:
+        """Let a worker take other clicks of the same kind; return a copy of its Redis."""
+        warmed = catalogue.with_name("warmed.rdb")
+        clicks = self._ground.preload(_workload(self._options, warm=True))
 
-def _workload(options: argparse.Namespace) -> Workload:
+        def keep(client: redis.Redis) -> None:
+            client.save()
+            directory: Any = client.config_get("dir")
+            shutil.copyfile(Path(directory["dir"]) / DUMP, warmed)
+
+        run(self._ground, CONTESTANTS["ours"], clicks, catalogue, bundle, look=keep)
+        _say(f"warmed up with {clicks.num_clicks:,} clicks")
+        return warmed
+
+
+def _workload(options: argparse.Namespace, warm: bool = False) -> Workload:
+    """Return what is measured with, or the clicks of the day before to warm up with."""
     if options.dataset is not None:
         return of_reading_set(options.dataset, options.clicks)
     return generated(
         num_articles=options.articles,
         num_readers=options.readers,
-        num_clicks=options.clicks,
+        num_clicks=options.warm_clicks if warm else options.clicks,
         seed=options.seed,
+        day=0 if warm or not options.warm_clicks else 1,
     )
 
 

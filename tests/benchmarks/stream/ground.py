@@ -34,7 +34,7 @@ PARTITIONS = 4
 EMBEDDED_FETCH_WAIT_S = 0.005
 """The embedded broker lets this time pass before it looks again; Apache Kafka does not."""
 
-_DUMP = "dump.rdb"
+DUMP = "dump.rdb"
 _ARTICLES_PER_STEP = 5_000
 
 
@@ -106,7 +106,7 @@ class Ground:
             also(client)
             client.save()
             client.close()
-        return directory / _DUMP
+        return directory / DUMP
 
     @contextmanager
     def site(self, clicks_topic: str, catalogue: Path, bundle: Path) -> Iterator["Site"]:
@@ -114,7 +114,7 @@ class Ground:
         self._num_runs += 1
         directory = self.directory / f"run-{self._num_runs}"
         directory.mkdir()
-        shutil.copyfile(catalogue, directory / _DUMP)
+        shutil.copyfile(catalogue, directory / DUMP)
         name = f"bench-{uuid4().hex[:8]}"
         topics = {
             f"topic_{field}": f"{name}-{topic}"

@@ -29,6 +29,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--clicks", type=_count, default=100_000, help="Clicks of a throughput run.")
     add("--textbook-clicks", type=_count, default=2_000, help="The same for the textbook one.")
     add("--growth-clicks", type=_count, default=20_000, help="Clicks of a run about growth.")
+    add(
+        "--warm-clicks",
+        type=int,
+        default=0,
+        help="Generated clicks that readers and statistics hold before a run; 0: it begins cold.",
+    )
     add("--seed", type=int, default=0)
     add("--dataset", type=Path, help="A reading set in place of generated data.")
     add("--rate", type=float, default=2_000.0, help="Clicks a second, for latency.")
@@ -37,7 +43,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--long", action="store_true", help="A million readers, too.")
     add("--bundle", type=Path, help="A model of yours in place of one trained for this.")
     add("--out", type=Path, default=Path(".frontpage/benchmark"), help="Results, plots, models.")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.dataset is not None and options.warm_clicks:
+        parser.error("--warm-clicks goes with generated data")
+    return options
 
 
 def _listed(known: tuple[str, ...]) -> Callable[[str], list[str]]:

@@ -50,27 +50,31 @@ def generated(
     num_readers: int,
     num_clicks: int,
     seed: int = 0,
+    day: int = 0,
     reader_exponent: float = READER_EXPONENT,
 ) -> Workload:
     """Invent articles, and readers who click them by Zipf's law; the same for the same arguments.
 
+    day: of the clicks; on each the same readers click, and the same articles are as popular.
     reader_exponent: 0 lets all readers click alike.
     """
     texts = write_articles(
         num_articles, LANGUAGES, START_MS, ARTICLE_DAYS, seed, lambda *_: None
     ).rows(LANGUAGES)
     articles = [msgspec.convert(row, Article) for row in texts]
-    random = np.random.default_rng(seed)
-    readers = zipf(random, num_readers, reader_exponent, num_clicks)
-    clicked = zipf(random, num_articles, ARTICLE_EXPONENT, num_clicks)
-    begin_ms = START_MS + ARTICLE_DAYS * 24 * _MS_PER_HOUR
+    kinds = np.random.default_rng(seed)
+    ranks = kinds.permutation(num_readers), kinds.permutation(num_articles)
+    random = np.random.default_rng([seed, day])
+    readers = ranks[0][zipf(random, num_readers, reader_exponent, num_clicks)]
+    clicked = ranks[1][zipf(random, num_articles, ARTICLE_EXPONENT, num_clicks)]
+    begin_ms = START_MS + (ARTICLE_DAYS + day) * 24 * _MS_PER_HOUR
     offsets = np.sort(random.integers(0, round(CLICK_HOURS * _MS_PER_HOUR), num_clicks))
     clicks = [
         Click(
             user_id=reader_id(reader),
             article_id=articles[article].article_id,
             timestamp=begin_ms + at_ms,
-            event_id=f"e{number:08d}",
+            event_id=f"e{day}-{number:08d}",
         )
         for number, (reader, article, at_ms) in enumerate(
             zip(readers.tolist(), clicked.tolist(), offsets.tolist(), strict=True)
@@ -95,13 +99,10 @@ def reader_id(number: int) -> str:
 def zipf(
     random: np.random.Generator, size: int, exponent: float, num_draws: int
 ) -> NDArray[np.int64]:
-    """Draw numbers below `size`, the k-th commonest of them in proportion to k to the -exponent.
-
-    Which number is how common is drawn, too.
-    """
+    """Draw numbers k below `size`, in proportion to k + 1 to the power of -exponent."""
     weights = np.arange(1, size + 1, dtype=np.float64) ** -exponent
     ranks = np.searchsorted(np.cumsum(weights / weights.sum()), random.random(num_draws))
-    drawn: NDArray[np.int64] = random.permutation(size)[np.minimum(ranks, size - 1)]
+    drawn: NDArray[np.int64] = np.minimum(ranks, size - 1)
     return drawn
 
 
