@@ -12,6 +12,7 @@ STAGE_ORDER = (
     "read",
     "merge",
     "learn",
+    "count",
     "fit",
     "infer",
     "rank",

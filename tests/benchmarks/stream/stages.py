@@ -29,6 +29,7 @@ STAGES = {
         "worker.batch_lessons:BatchLessons.clicks",
         "worker.recommend.recommender:Recommender.lessons",
     ],
+    "count": ["worker.recommend.statistics:Statistics.apply"],
     "fit": ["worker.recommend.statistics:Statistics.fitted"],
     "infer": ["worker.eye:Eye.see"],
     "rank": ["worker.recommend.recommender:Recommender.rank"],
@@ -45,7 +46,8 @@ STAGES = {
     ],
     "commit": ["worker.transport:Consumer.commit", "faust.transport.consumer:Consumer.commit"],
 }
-"""Functions by stage. `merge` includes encoding JSON; `learn` is what everybody's clicks teach."""
+"""Functions by stage. `merge` includes encoding JSON; `learn`, `count` and `fit` are what everybody's
+clicks teach: lessons and the click log, counts, the item model."""
 
 ROUND_TRIPS = {
     "redis": [
