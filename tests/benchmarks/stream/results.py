@@ -1,5 +1,6 @@
 """Everything one run of the benchmark has measured, and the document that is written of it."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -53,6 +54,11 @@ class Results:
     def document(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
         plain = asdict(self)
+        # JSON knows no infinity.
+        plain["latencies"] = [
+            {name: None if value == math.inf else value for name, value in asdict(each).items()}
+            for each in self.latencies
+        ]
         for name in ("runs", "profiles"):
             plain[name] = [_run(run) for run in getattr(self, name)]
         for name in ("by_articles", "by_readers"):

@@ -46,8 +46,8 @@ STAGES = {
     ],
     "commit": ["worker.transport:Consumer.commit", "faust.transport.consumer:Consumer.commit"],
 }
-"""Functions by stage. `merge` includes encoding JSON; `learn`, `count` and `fit` are what everybody's
-clicks teach: lessons and the click log, counts, the item model."""
+"""Functions by stage. `merge` includes encoding JSON; what everybody's clicks teach is `learn`
+(lessons, the click log), `count` and `fit` (of the item model)."""
 
 ROUND_TRIPS = {
     "redis": [
