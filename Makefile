@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo up test lint format schemas clean
+.PHONY: demo up test bench lint format schemas clean
 
 demo: $(VENV)/.demo          ## generate, train, start everything, show two readers, stop
 	$(BIN)/frontpage up --once
@@ -15,6 +15,9 @@ up: $(VENV)/.demo            ## the same, and stay until Ctrl-C
 
 test: $(VENV)/.dev           ## the whole test suite
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.bench        ## the worker beside others; options: make bench BENCH='--long'
+	$(BIN)/python -m tests.benchmarks.stream $(BENCH)
 
 lint: $(VENV)/.dev           ## what CI checks besides the tests
 	$(BIN)/ruff check .
@@ -43,4 +46,8 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev,bench]'
 	touch $@

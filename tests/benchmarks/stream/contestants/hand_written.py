@@ -1,0 +1,76 @@
+"""A confluent-kafka loop over the worker's pure functions, batch by batch: no framework."""
+
+import asyncio
+import signal
+from typing import Any
+
+from confluent_kafka import Consumer, Message
+
+from tests.benchmarks.stream.contestants.parts import Parts, Record, settings_of_process
+from worker.kafka_security import librdkafka_config
+from worker.model import load_model
+
+POLL_S = 0.1
+
+
+def main() -> None:
+    """Consume until SIGTERM."""
+    running = [True]
+    signal.signal(signal.SIGTERM, lambda *_: running.clear())
+    settings = settings_of_process()
+    parts = Parts(settings, load_model(settings.bundle))
+    asyncio.run(_run(parts, running))
+
+
+async def _run(parts: Parts, running: list[bool]) -> None:
+    settings = parts.settings
+    await parts.load()
+    consumer = Consumer(
+        {
+            **librdkafka_config(settings),
+            "group.id": settings.app_id,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": round(settings.fetch_wait_s * 1000),
+        }
+    )
+    consumer.subscribe([settings.topic_clicks])
+    try:
+        while running:
+            await parts.follow()
+            messages = fetch(consumer, settings.batch_size)
+            if messages:
+                await parts.take(messages)
+                consumer.commit(asynchronous=True)
+    finally:
+        consumer.close()
+        await parts.redis.aclose()
+
+
+def fetch(consumer: Consumer, batch_size: int) -> list[Record]:
+    """Return what there is, at most a batch of it."""
+    # Waiting for a whole batch would make a click wait where traffic is light.
+    first = consumer.poll(POLL_S)
+    if first is None:
+        return []
+    rest = consumer.consume(batch_size - 1, 0)
+    return [record(message) for message in (first, *rest)]
+
+
+def record(message: Message) -> Record:
+    """Return a message as the worker's functions take it."""
+    if error := message.error():
+        raise RuntimeError(f"Kafka: {error.str()}")
+    found: Any = message
+    return Record(
+        found.topic(),
+        found.partition(),
+        found.offset(),
+        found.timestamp()[1],
+        found.key(),
+        found.value(),
+    )
+
+
+if __name__ == "__main__":
+    main()
