@@ -2,7 +2,7 @@
 
 articles ────┐
 clicks ──────┤
-visits ──────┼─► agent ─► pipeline.process(chunk) ─► Redis, Kafka ─► commit
+visits ──────┼─► agent ─► gatherer ─► pipeline.process(chunks) ─► Redis, Kafka ─► commit
 impressions ─┤
 preferences ─┘
 """
@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from worker.click_log import ClickLog
 from worker.emitter import Emitter
 from worker.eye import Eye
 from worker.front_pages import FrontPages
+from worker.gathering import Gatherer
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.model import Model
 from worker.pipeline import Pipeline
@@ -58,6 +60,7 @@ class App(faust.App):
     """A Faust app that knows its catalogue before the first click and drains before it stops."""
 
     pipeline: Pipeline
+    gatherers: Sequence[Gatherer] = ()
     redis: Client
     fetch_wait_s: float
 
@@ -68,9 +71,22 @@ class App(faust.App):
         await super().on_start()
 
     async def on_started(self) -> None:
-        """Follow the catalogue from now on."""
+        """Process what comes, and follow the catalogue, from now on."""
+        for gatherer in self.gatherers:
+            self.add_future(self._process(gatherer))
         self.add_future(self._follow_catalogue())
         await super().on_started()
+
+    async def _process(self, gatherer: Gatherer) -> None:
+        fault = None
+        try:
+            await gatherer.run()
+        except Exception as error:
+            # A fault of ours. Going on would leave a gap that is never committed: stop, so that
+            # the operator sees it and the chunks are delivered again.
+            fault = without_text(error, gatherer.place)
+        if fault is not None:
+            await self.crash(fault)
 
     async def _follow_catalogue(self) -> None:
         fault = None
@@ -137,6 +153,7 @@ def build_app(settings: Settings, model: Model) -> App:
     app.redis = redis
     app.fetch_wait_s = settings.fetch_wait_s
     app.on_before_shutdown.connect(app.drain)
+    gatherers: list[Gatherer] = []
     # One agent per topic: articles are encoded while clicks go on.
     for topic in dict.fromkeys(
         (
@@ -148,7 +165,9 @@ def build_app(settings: Settings, model: Model) -> App:
         )
     ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)
-        app.agent(channel, name=topic)(_processor(app, pipeline))
+        gatherers.append(Gatherer(pipeline.process, settings.batch_size))
+        app.agent(channel, name=topic)(_receiver(gatherers[-1]))
+    app.gatherers = gatherers
     return app
 
 
@@ -158,22 +177,12 @@ def _consumer(app: App) -> Consumer:
     return consumer
 
 
-def _processor(app: App, pipeline: Pipeline) -> Any:
-    async def process(chunks: StreamT[Chunk]) -> None:
+def _receiver(gatherer: Gatherer) -> Any:
+    async def receive(chunks: StreamT[Chunk]) -> None:
         async for chunk in chunks:
-            fault = None
-            try:
-                await pipeline.process(chunk)
-            except Exception as error:
-                # A fault of ours. Going on would leave a gap that is never committed: stop, so
-                # that the operator sees it and the chunk is delivered again.
-                place = f"{chunk.topic}[{chunk.partition}] up to offset {chunk.next_offset - 1}"
-                fault = without_text(error, place)
-            if fault is not None:
-                await app.crash(fault)
-                return
+            await gatherer.put(chunk)
 
-    return process
+    return receive
 
 
 def without_text(error: Exception, place: str) -> WorkerFaultError:

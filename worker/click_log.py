@@ -16,12 +16,16 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas import keys
 from worker.catalogue import Catalogue
 from worker.recommend.checkpoint import CheckpointError, pack
+from worker.recommend.item_model import ToFit, fit_item_model
 from worker.recommend.statistics import Statistics
 from worker.redis_client import Client
 
@@ -32,13 +36,22 @@ MAX_ENTRIES = 10_000
 CHECKPOINT_ENTRIES = 2000
 CHECKPOINT_S = 30.0
 REST = 10.0
-"""How much longer than a fit took the next one waits: a worker that catches up counts in seconds
+"""How much longer than a fit took the next one waits; a worker that catches up counts in seconds
 what makes ten fits due, and has other things to do."""
 
 LOCK_MS = 20_000
 """Nobody else writes a checkpoint for so long after one was begun."""
 
 logger = logging.getLogger(__name__)
+
+
+class _Fit(NamedTuple):
+    """A fit under way: since when, how often articles had been renumbered by then, from what."""
+
+    began: float
+    renumbered: int
+    counts: ToFit
+    model: asyncio.Future[NDArray[np.float32]]
 
 
 class ClickLog:
@@ -56,6 +69,7 @@ class ClickLog:
         self._checkpointed = "0-0"
         self._num_since = 0
         self._written_at = time.monotonic()
+        self._fit: _Fit | None = None
         self._fit_after = -math.inf
         self._lock = asyncio.Lock()
 
@@ -85,18 +99,25 @@ class ClickLog:
             self._num_since += 1
             if self._statistics.is_full:
                 self._statistics.forget_oldest(self._catalogue.refs())
-        await self._fit()
+        self._look_after_fit()
         return len(entries) == ENTRIES_PER_READ
 
-    async def _fit(self) -> None:
-        """Fit the item model if it is due, and if little of the time is spent on it."""
-        began = time.monotonic()
-        if not self._statistics.fit_is_due or began < self._fit_after:
-            return
-        # Seconds of a large matrix: in a thread, for the heartbeats' sake.
-        self._statistics.install(await asyncio.to_thread(self._statistics.fitted))
-        ended = time.monotonic()
-        self._fit_after = ended + REST * (ended - began)
+    def _look_after_fit(self) -> None:
+        """Fit the item model if it is due, beside what goes on, and for little of the time."""
+        now = time.monotonic()
+        if self._fit is not None:
+            began, renumbered, counts, model = self._fit
+            if not model.done():
+                return
+            self._fit = None
+            if renumbered == self._statistics.num_renumbered:
+                self._statistics.install(model.result(), counts)
+            self._fit_after = now + REST * (now - began)
+        if self._statistics.fit_is_due and now >= self._fit_after:
+            counts = self._statistics.to_fit()
+            # Seconds of a large matrix: nobody waits for it.
+            model = asyncio.get_running_loop().run_in_executor(None, fit_item_model, counts)
+            self._fit = _Fit(now, self._statistics.num_renumbered, counts, model)
 
     async def _begin(self) -> None:
         """Begin with the statistics that Redis holds, or with none in an empty one."""

@@ -1,6 +1,6 @@
-"""The dataflow, on one screen: what happens between a fetched chunk and its commit.
+"""The dataflow, on one screen: what happens between fetched chunks and their commit.
 
-    chunk ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
+    chunks ─► sort_records ─► articles: encode once ─► Redis, catalogue ─► readers who waited
                          ├─► withdrawn articles: Redis, catalogue
                          ├─► clicks: read histories ─► merge ─► infer ─► rank ─► learn
                          │           ─► Redis (compare and set, click log)
@@ -11,7 +11,7 @@
                          └─► bad: dead letters
     ─► wait for every delivery ─► chunk.stored
 
-At least once, and harmless to repeat: whatever fails on the way, the whole chunk is done again,
+At least once, and harmless to repeat: whatever fails on the way, all of it is done again,
 and a history is a set.
 """
 
@@ -91,17 +91,20 @@ class Pipeline:
         return len(self._catalogue)
 
     async def idle(self) -> None:
-        """Wait until no chunk is in progress."""
+        """Wait until nothing is in progress."""
         async with self._idle:
             await self._idle.wait_for(lambda: not self._num_in_progress)
 
-    async def process(self, chunk: Chunk) -> None:
-        """Store everything that follows from the chunk, however long Redis or Kafka are away."""
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        """Store everything that follows from some chunks of a topic, however long it takes.
+
+        Redis and Kafka may be away meanwhile.
+        """
         self._num_in_progress += 1
         try:
-            if chunk.topic != self._topics.articles:
+            if chunks[0].topic != self._topics.articles:
                 await self._let_articles_go_first()
-            await self._process_until_stored(chunk)
+            await self._process_until_stored(chunks)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
@@ -115,31 +118,36 @@ class Pipeline:
                 return
             await asyncio.sleep(PATIENCE_S)
 
-    async def _process_until_stored(self, chunk: Chunk) -> None:
+    async def _process_until_stored(self, chunks: Sequence[Chunk]) -> None:
         attempt = 0
-        while not chunk.stored:
+        while True:
             try:
-                await self._process(chunk)
-                chunk.set_stored()
+                await self._process(chunks)
+                for chunk in chunks:
+                    chunk.set_stored()
+                return
             except Exception as error:
                 if not is_transient(error):
                     raise
                 attempt += 1
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
-                logger.warning(
-                    "%s[%d] up to offset %d: %s; again in %.1f s",
-                    chunk.topic,
-                    chunk.partition,
-                    chunk.next_offset - 1,
-                    type(error).__name__,
-                    delay_s,
-                )
+                for chunk in chunks:
+                    logger.warning(
+                        "%s[%d] up to offset %d: %s; again in %.1f s",
+                        chunk.topic,
+                        chunk.partition,
+                        chunk.next_offset - 1,
+                        type(error).__name__,
+                        delay_s,
+                    )
                 await asyncio.sleep(delay_s)
 
-    async def _process(self, chunk: Chunk) -> None:
-        decode = decoder_of(chunk.topic, self._topics)
-        decode_empty = empty_decoder_of(chunk.topic, self._topics)
-        intake = sort_records(chunk.records, decode, self._clock_ms(), decode_empty)
+    async def _process(self, chunks: Sequence[Chunk]) -> None:
+        topic = chunks[0].topic
+        decode = decoder_of(topic, self._topics)
+        decode_empty = empty_decoder_of(topic, self._topics)
+        records = [record for chunk in chunks for record in chunk.records]
+        intake = sort_records(records, decode, self._clock_ms(), decode_empty)
         failures_before = self._emitter.num_failures
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())

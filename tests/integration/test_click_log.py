@@ -1,8 +1,10 @@
 """The click log on real Redis: each click once, every worker alike, bounded."""
 
-import time
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from worker.counting import counted_positions
 from worker.local.redis_server import start_redis
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.click_log import pack_clicks
+from worker.recommend.item_model import ToFit, fit_item_model
 from worker.recommend.statistics import Statistics
 from worker.redis_client import Client, connect
 from worker.settings import Settings
@@ -186,7 +189,7 @@ async def test_who_falls_behind_what_was_cut_loads_the_checkpoint(
 
 
 class NeverContent(Statistics):
-    """Says that a fit is due whenever it is asked, and takes its time for it."""
+    """Says that a fit is due whenever it is asked."""
 
     num_fits = 0
 
@@ -194,15 +197,39 @@ class NeverContent(Statistics):
     def fit_is_due(self) -> bool:
         return True
 
-    def fitted(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def install(self, model: np.ndarray[Any, np.dtype[np.float32]], counts: ToFit) -> None:
         self.num_fits += 1
-        time.sleep(0.2)
-        return self.co.model
+        super().install(model, counts)
 
 
-async def test_a_worker_that_catches_up_does_not_fit_all_the_time(client: Client) -> None:
+async def test_nobody_waits_for_a_fit_and_it_takes_little_of_the_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting, may_end = threading.Event(), threading.Event()
+
+    def slow(counts: ToFit) -> np.ndarray[Any, np.dtype[np.float32]]:
+        fitting.set()
+        assert may_end.wait(30)
+        return fit_item_model(counts)
+
+    monkeypatch.setattr("worker.click_log.fit_item_model", slow)
     statistics = NeverContent(16)
     log = ClickLog(client, statistics, Catalogue(0, np.dtype("<f4")), TTL_MS)
+    readers = ReaderStore(client, TTL_MS, "v1")
     await log.follow()
+    assert await asyncio.to_thread(fitting.wait, 30)
+    await readers.write([update("u1", None, "a", "b")])
     await log.follow()
+    assert counts(statistics, "a", "b") == [1, 1]
+    assert statistics.num_fits == 0
+    await asyncio.sleep(0.2)
+    may_end.set()
+    for _ in range(100):
+        await log.follow()
+        await asyncio.sleep(0.01)
+        if statistics.num_fits:
+            break
+    fitting.clear()
+    await log.follow()  # due again, but the last one took 0.2 s
+    assert not await asyncio.to_thread(fitting.wait, 0.1)
     assert statistics.num_fits == 1

@@ -16,7 +16,7 @@ from worker.recommend.click_log import (
     unpack,
 )
 from worker.recommend.features import NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
-from worker.recommend.item_model import PENALTY, fit_item_model
+from worker.recommend.item_model import PENALTY, fit_item_model, to_fit
 from worker.recommend.learn import HALVED_AFTER, count_click
 from worker.recommend.options import Blend
 from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
@@ -219,7 +219,7 @@ def test_the_item_model_is_the_closed_form() -> None:
                 gram[[one, other], [other, one]] += HALVED_AFTER / (HALVED_AFTER + apart)
         for at, item in enumerate(read):
             count_click(items, co, int(item), reader * 10 + at, read[:at][::-1].copy())
-    fitted = fit_item_model(co)
+    fitted = fit_item_model(to_fit(co))
     inverse = np.linalg.inv(gram + PENALTY * np.diag(gram).mean() * np.eye(8))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)

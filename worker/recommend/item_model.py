@@ -5,6 +5,8 @@ the clicks of a reader predict each other, with a ridge penalty. Better than pla
 where a catalogue stays, because it discounts what is explained by other clicks already.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,23 +19,42 @@ MIN_CLICKS = 2
 MAX_MODELLED = 2048
 
 
-def fit_item_model(co: CoClicks) -> NDArray[np.float32]:
-    """Return the model of the counts as they are, (S, S); see `CoClicks.model`.
+class ToFit(NamedTuple):
+    """Counts that a model is fitted from, apart from those that go on.
 
-    Takes n³ steps for n articles.
-
-    Of counts that have no model, such as singular ones, an empty model.
+    Attributes:
+        slots: (n,) int64, the slots that have a part in it.
+        item: (S,) int32, the article in each slot.
+        together: (n, n) float32, co-clicks. clicks: (n,) float32.
     """
-    fitted = np.zeros_like(co.model)
-    active = np.flatnonzero((co.item >= 0) & (co.clicks >= MIN_CLICKS))
-    if len(active) > MAX_MODELLED:
-        active = np.sort(active[np.argsort(-co.clicks[active], kind="stable")[:MAX_MODELLED]])
-    if len(active) < 2:
+
+    slots: NDArray[np.int64]
+    item: NDArray[np.int32]
+    together: NDArray[np.float32]
+    clicks: NDArray[np.float32]
+
+
+def to_fit(co: CoClicks) -> ToFit:
+    """Return copies of the counts as they are."""
+    slots = np.flatnonzero((co.item >= 0) & (co.clicks >= MIN_CLICKS))
+    if len(slots) > MAX_MODELLED:
+        slots = np.sort(slots[np.argsort(-co.clicks[slots], kind="stable")[:MAX_MODELLED]])
+    return ToFit(slots, co.item.copy(), co.together[np.ix_(slots, slots)], co.clicks[slots])
+
+
+def fit_item_model(counts: ToFit) -> NDArray[np.float32]:
+    """Return the model of the counts, (S, S); see `CoClicks.model`.
+
+    Takes n³ steps for n articles. Of counts that have no model, such as singular ones, an empty
+    model.
+    """
+    size = len(counts.item)
+    fitted = np.zeros((size, size), dtype=np.float32)
+    if len(counts.slots) < 2:
         return fitted
     # In single precision: the penalty keeps what is inverted far from singular.
-    gram = co.together[np.ix_(active, active)]
-    clicks = co.clicks[active]
-    np.fill_diagonal(gram, clicks + PENALTY * clicks.mean())
+    gram = counts.together.copy()
+    np.fill_diagonal(gram, counts.clicks + PENALTY * counts.clicks.mean())
     try:
         precision = np.linalg.inv(gram)
     except np.linalg.LinAlgError:
@@ -42,5 +63,5 @@ def fit_item_model(co: CoClicks) -> NDArray[np.float32]:
     np.fill_diagonal(model, 0.0)
     if not np.isfinite(model).all():
         return fitted
-    fitted[np.ix_(active, active)] = model
+    fitted[np.ix_(counts.slots, counts.slots)] = model
     return fitted

@@ -25,7 +25,7 @@ from worker.recommend.features import (
     NUM_FEATURES,
     NUM_WEIGHT_ROWS,
 )
-from worker.recommend.item_model import fit_item_model
+from worker.recommend.item_model import ToFit, fit_item_model, to_fit
 from worker.recommend.learn import apply_gradient, count_clicks, count_shown, free_slot
 from worker.recommend.numbering import Numbering
 from worker.recommend.options import Blend
@@ -240,14 +240,21 @@ class Statistics:
 
     def fit(self) -> None:
         """Fit the item model from the counts as they are."""
-        self.install(self.fitted())
+        counts = to_fit(self.co)
+        self.install(fit_item_model(counts), counts)
 
-    def fitted(self) -> NDArray[np.float32]:
-        """Return the item model of the counts; safe in a thread while nothing is counted."""
-        return fit_item_model(self.co)
+    def to_fit(self) -> ToFit:
+        """Return what a fit is made from; it may take its time while counting goes on."""
+        return to_fit(self.co)
 
-    def install(self, model: NDArray[np.float32]) -> None:
-        """Rank by a newly fitted item model."""
+    def install(self, model: NDArray[np.float32], counts: ToFit) -> None:
+        """Rank by a newly fitted item model, but for slots that have been given away meanwhile.
+
+        Articles may not have been renumbered since the counts were taken.
+        """
+        other = counts.item != self.co.item
+        model[other] = 0.0
+        model[:, other] = 0.0
         self.co = self.co._replace(model=model)
         self._next_fit = int(self.num_counted * REFIT_GROWTH)
         self.num_changes += 1

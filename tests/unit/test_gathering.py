@@ -1,0 +1,75 @@
+"""What waits is processed together, in order, and no more of it waits than there is room for."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from worker.gathering import Gatherer
+from worker.transport import Chunk
+
+
+def chunk(partition: int, size: int) -> Chunk:
+    return Chunk("clicks", partition, [SimpleNamespace(offset=offset) for offset in range(size)])
+
+
+class Gate:
+    """Processes what it is given when it is let to."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[int]] = []
+        self.open = asyncio.Event()
+
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        self.taken.append([each.partition for each in chunks])
+        await self.open.wait()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_meanwhile_is_processed_together_as_far_as_there_is_room() -> None:
+    gate = Gate()
+    gatherer = Gatherer(gate.process, 10)
+    run = asyncio.create_task(gatherer.run())
+    await gatherer.put(chunk(0, 1))
+    await settled()
+    for partition in (1, 2, 3):
+        await gatherer.put(chunk(partition, 4))
+    assert gate.taken == [[0]]
+    gate.open.set()
+    await settled()
+    assert gate.taken == [[0], [1, 2], [3]]
+    run.cancel()
+
+
+async def test_who_brings_more_than_may_wait_waits() -> None:
+    gate = Gate()
+    gatherer = Gatherer(gate.process, 10)
+    run = asyncio.create_task(gatherer.run())
+    await gatherer.put(chunk(0, 1))
+    await settled()
+    await gatherer.put(chunk(1, 30))  # larger than all that may wait: alone
+    late = asyncio.create_task(gatherer.put(chunk(2, 1)))
+    await settled()
+    assert not late.done()
+    gate.open.set()
+    await settled()
+    assert late.done()
+    assert gate.taken == [[0], [1], [2]]
+    run.cancel()
+
+
+async def test_a_fault_ends_it_and_says_where_it_was() -> None:
+    async def fail(chunks: Sequence[Chunk]) -> None:
+        raise ValueError(f"{len(chunks)} chunks")
+
+    gatherer = Gatherer(fail, 10)
+    await gatherer.put(chunk(0, 2))
+    await gatherer.put(chunk(3, 5))
+    with pytest.raises(ValueError, match="2 chunks"):
+        await gatherer.run()
+    assert gatherer.place == "clicks[0] up to offset 1, clicks[3] up to offset 4"
