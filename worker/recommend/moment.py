@@ -19,12 +19,13 @@ from worker.recommend.features import (
     CLICK_THROUGH,
     GAP_ROWS,
     GAPS_MS,
+    HALF_LIVES_H,
     HALF_LIVES_MS,
     HOT_TERMS,
     KIND,
     LENGTH_ROWS,
     LENGTHS,
-    NEWCOMER_HALF_LIVES_MS,
+    NEWCOMER_HALF_LIVES_H,
     NEWCOMERS,
     NUM_AGES,
     NUM_ARTICLE,
@@ -52,6 +53,7 @@ _LOG_FLOOR = float(np.log(_FLOOR))
 SOON_MS = 600_000.0
 _LONG_AGO_MS = 3.0e9
 _AGES = np.asarray(AGES_MS, dtype=np.int64)
+_NEWCOMER_FADES = tuple(HALF_LIVES_H.index(hours) for hours in NEWCOMER_HALF_LIVES_H)
 
 
 class Moment(NamedTuple):
@@ -65,6 +67,7 @@ class Moment(NamedTuple):
         features: (N, A) float32, less their mean over the open articles, and scaled.
         variances: (A,) over the open articles, before they were scaled.
         kind: (N,) int32, by age and by last click: `age * NUM_QUIETS + quiet`.
+        of_kind: (M,) float32, what is added to the score of each article on offer for its kind.
         scores: (NUM_READER_KINDS, N) float32, what the features of an article alone are worth to
             each kind of reader; filled for the kinds that were asked for, as is `order`.
         order: (NUM_READER_KINDS, ≤ LISTED) int32, the best by `scores`, best first.
@@ -81,6 +84,7 @@ class Moment(NamedTuple):
     features: NDArray[np.float32]
     variances: NDArray[np.float64]
     kind: NDArray[np.int32]
+    of_kind: NDArray[np.float32]
     scores: NDArray[np.float32]
     order: NDArray[np.int32]
     ordered: NDArray[np.bool_]
@@ -113,17 +117,18 @@ def look(
     if seen is None:
         seen = _see(items, size, may_show, published_ms, articles.terms, known, now_ms)
         seen.features[:] *= scale[:NUM_ARTICLE].astype(np.float32)
+        seen = seen._replace(of_kind=_of_kind(seen, weights))
         if num_tags and len(seen.offered):
             by_tag = np.full((num_tags, PER_TAG), -1, dtype=np.int32)
             # In the order that is common to all readers, whoever they are served with.
             own = seen.features[seen.offered]
-            common = own @ weights[0, :NUM_ARTICLE].astype(np.float32) + _of_kind(seen, weights)
+            common = own @ weights[0, :NUM_ARTICLE].astype(np.float32) + seen.of_kind
             _list_by_tag(seen.offered[_best_first(common[None])[0]], articles.tags, by_tag)
             seen = seen._replace(by_tag=by_tag)
     missing = kinds[~seen.ordered[kinds]]
     if len(missing):
         own = seen.features[seen.offered]
-        wanted = _reader_weights(weights)[missing] @ own.T + _of_kind(seen, weights)
+        wanted = _reader_weights(weights)[missing] @ own.T + seen.of_kind
         seen.scores[np.ix_(missing, seen.offered)] = wanted
         seen.order[missing] = seen.offered[_best_first(wanted)]
         seen.ordered[missing] = True
@@ -169,6 +174,7 @@ def _see(
         features,
         variances,
         kind,
+        np.empty(0, dtype=np.float32),
         np.zeros((NUM_READER_KINDS, size), dtype=np.float32),
         np.zeros((NUM_READER_KINDS, min(LISTED, len(offered))), dtype=np.int32),
         np.zeros(NUM_READER_KINDS, dtype=np.bool_),
@@ -214,14 +220,6 @@ def _best_first(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 @compiled
-def _log_count(count: float, halvings: float) -> float:
-    # What has halved thirty times is nothing, and most of an archive has.
-    if count == 0.0 or halvings > 30.0:
-        return _LOG_FLOOR
-    return float(np.log(count * 2.0**-halvings + _FLOOR))
-
-
-@compiled
 def _rung(time_ms: float) -> int:
     """Return how many of the bounds of ages a time has passed."""
     rung = 0
@@ -253,6 +251,7 @@ def _article_features(
     rate = (clicked + 1.0) / (shown + 10.0)
     num_open = 0
     num_dated = 0
+    fade = np.empty(NUM_HALF_LIVES)
     for item in range(size):
         if not is_open[item]:
             continue
@@ -260,10 +259,14 @@ def _article_features(
         last_ms = items.last_ms[item]
         quiet_ms = _LONG_AGO_MS if last_ms == NEVER_MS else max(now_ms - last_ms, 0)
         for h in range(NUM_HALF_LIVES):
-            out[item, h] = _log_count(items.counts[item, h], quiet_ms / HALF_LIVES_MS[h])
-        for h in range(len(NEWCOMER_HALF_LIVES_MS)):
-            halvings = quiet_ms / NEWCOMER_HALF_LIVES_MS[h]
-            out[item, NEWCOMERS + h] = _log_count(items.newcomers[item, h], halvings)
+            halvings = quiet_ms / HALF_LIVES_MS[h]
+            # What has halved thirty times is nothing, and most of an archive has.
+            fade[h] = 0.0 if last_ms == NEVER_MS or halvings > 30.0 else 2.0**-halvings
+            faded = items.counts[item, h] * fade[h]
+            out[item, h] = np.log(faded + _FLOOR) if faded > 0.0 else _LOG_FLOOR
+        for h in range(len(_NEWCOMER_FADES)):
+            faded = items.newcomers[item, h] * fade[_NEWCOMER_FADES[h]]
+            out[item, NEWCOMERS + h] = np.log(faded + _FLOOR) if faded > 0.0 else _LOG_FLOOR
         since = published_ms[item]
         if since < 0:
             since = items.first_ms[item]
@@ -272,10 +275,11 @@ def _article_features(
             out[item, AGE] = np.log(max(now_ms - since, 0) + SOON_MS)
         out[item, SINCE_LAST] = np.log(quiet_ms + SOON_MS / 10.0)
         out[item, UNCLICKED] = 1.0 if last_ms == NEVER_MS else 0.0
-        # Smoothed by ten showings of the average article.
-        through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
-        out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
-        out[item, CLICK_THROUGH] = np.log(through / rate)
+        if items.shown[item, 0] > 0.0:
+            # Smoothed by ten showings of the average article.
+            through = (items.shown[item, 1] + 10.0 * rate) / (items.shown[item, 0] + 10.0)
+            out[item, SHOWN] = np.log(items.shown[item, 0] + 1.0)
+            out[item, CLICK_THROUGH] = np.log(through / rate)
         out[item, HOT_TERMS] = heat_of(known.heat, terms[item])
         if shown:
             out[item, APPEAL] = appeal_of(items.appeal[item, 0], known.appeal, terms[item])
@@ -284,17 +288,19 @@ def _article_features(
         for feature in range(num_features):
             total[feature] += out[item, feature]
             square[feature] += out[item, feature] ** 2
-    for feature in range(num_features if num_open else 0):
-        # Of undated articles the age is not known: they stand in the middle.
-        num = max(num_dated, 1) if feature == AGE else num_open
-        mean = total[feature] / num
-        variances[feature] = max(square[feature] / num - mean * mean, 0.0)
-        for item in range(size):
-            if not is_open[item]:
-                continue
-            if feature == AGE and out[item, AGE] == 0.0:
-                continue
-            out[item, feature] -= mean
+    if num_open:
+        for feature in range(num_features):
+            # Of undated articles the age is not known: they stand in the middle.
+            num = max(num_dated, 1) if feature == AGE else num_open
+            total[feature] /= num
+            variances[feature] = max(square[feature] / num - total[feature] ** 2, 0.0)
+    for item in range(size):
+        if not is_open[item]:
+            continue
+        dated = out[item, AGE] != 0.0
+        for feature in range(num_features):
+            if feature != AGE or dated:
+                out[item, feature] -= total[feature]
     out[:, KIND] = 1.0
     variances[KIND] = 1.0
 
