@@ -144,7 +144,7 @@ def build_app(settings: Settings, model: Model) -> App:
         ),
         lessons=BatchLessons(catalogue, recommender, eye),
         readers=ReaderStore(redis, settings.ttl_ms, version),
-        click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms),
+        click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits),
         emitter=Emitter(librdkafka_config(settings)),
         history_size=settings.history_size,
         articles_pending=lambda: _consumer(app).has_unstored(settings.topic_articles),

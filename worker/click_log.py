@@ -55,15 +55,24 @@ class _Fit(NamedTuple):
 
 
 class ClickLog:
-    """Keep a worker's statistics equal to everybody's."""
+    """Keep a worker's statistics equal to everybody's.
+
+    waits_for_fits: whether nothing goes on while the item model is fitted, whenever it is due.
+    """
 
     def __init__(
-        self, client: Client, statistics: Statistics, catalogue: Catalogue, ttl_ms: int
+        self,
+        client: Client,
+        statistics: Statistics,
+        catalogue: Catalogue,
+        ttl_ms: int,
+        waits_for_fits: bool = False,
     ) -> None:
         self._client = client
         self._statistics = statistics
         self._catalogue = catalogue
         self._ttl_ms = ttl_ms
+        self._waits_for_fits = waits_for_fits
         self._epoch: bytes | None = None
         self._position = "0-0"
         self._checkpointed = "0-0"
@@ -99,11 +108,17 @@ class ClickLog:
             self._num_since += 1
             if self._statistics.is_full:
                 self._statistics.forget_oldest(self._catalogue.refs())
-        self._look_after_fit()
+        await self._look_after_fit()
         return len(entries) == ENTRIES_PER_READ
 
-    def _look_after_fit(self) -> None:
+    async def _look_after_fit(self) -> None:
         """Fit the item model if it is due, beside what goes on, and for little of the time."""
+        if self._waits_for_fits:
+            if self._statistics.fit_is_due:
+                counts = self._statistics.to_fit()
+                # In a thread all the same, for the heartbeats' sake.
+                self._statistics.install(await asyncio.to_thread(fit_item_model, counts), counts)
+            return
         now = time.monotonic()
         if self._fit is not None:
             began, renumbered, counts, model = self._fit

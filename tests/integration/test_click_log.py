@@ -233,3 +233,12 @@ async def test_nobody_waits_for_a_fit_and_it_takes_little_of_the_time(
     await log.follow()  # due again, but the last one took 0.2 s
     assert not await asyncio.to_thread(fitting.wait, 0.1)
     assert statistics.num_fits == 1
+
+
+async def test_who_compares_waits_for_every_fit(client: Client) -> None:
+    statistics = NeverContent(16)
+    log = ClickLog(client, statistics, Catalogue(0, np.dtype("<f4")), TTL_MS, waits_for_fits=True)
+    await log.follow()
+    num_fits = statistics.num_fits
+    await log.follow()
+    assert statistics.num_fits == num_fits + 1

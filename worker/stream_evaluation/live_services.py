@@ -124,6 +124,7 @@ def _settings(kafka: Settings, directory: Path, bundle: Path, redis: RunningServ
         num_recommendations=PAGE_LENGTH,
         recommend_file=options,
         fetch_wait_s=kafka.fetch_wait_s,
+        wait_for_fits=True,
     )
     return msgspec.structs.replace(settings, **security, **topics)
 
