@@ -5,7 +5,8 @@ reader's newest clicks into who they may be. A two-stage bundle keeps article ve
 the profile head; a reference bundle keeps token ids and runs the whole network per reader.
 
 Results do not depend on what else is in the batch: graphs run on fixed shapes (see
-`ROWS_PER_RUN`), so that a replay gives equal profiles.
+`ROWS_PER_RUN`), so that a replay gives equal profiles. How many of a reader's clicks a run has
+room for may follow from the reader's own history only.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ A matrix product may sum in another order for another number of rows, and one bi
 in a vector would become another profile.
 """
 
+SHORTEST_WINDOW = 8
+"""Clicks. One more window size is one more run of `ROWS_PER_RUN` for a batch of a few readers;
+from a window of 8 to one of 1, the profile head saves a tenth."""
+
 
 class Estimates(NamedTuple):
     """What the heads say of B readers.
@@ -65,6 +70,9 @@ class Model(Protocol):
     affinity: TagAffinity | None
     blend: LearnedBlend | None
     row_dtype: np.dtype[np.generic]
+    windows: Sequence[int]
+    """How many clicks an estimate may be made of, ascending; the last is `max_clicks`. A reader's
+    is made of the first that holds the reader's newest."""
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the row of each text, (len(texts), W) of `row_dtype`."""
@@ -78,7 +86,7 @@ class Model(Protocol):
         """Return the estimates of B readers from their newest clicks.
 
         rows: (B, N, W), newest first; ages_hours: (B, N) since the click, seen from the newest;
-        mask: (B, N), 1 where there is a click. N is the manifest's `max_clicks`.
+        mask: (B, N), 1 where there is a click. N is one of `windows`.
         """
 
 
@@ -107,6 +115,7 @@ class TwoStageModel:
         self._encoder = _session(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
         inputs = ["vectors", "ages_hours", "mask"]
         self._head = _session(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
+        self.windows: Sequence[int] = _window_sizes(manifest.max_clicks)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the vectors (len(texts), D) float32."""
@@ -143,6 +152,7 @@ class ReferenceModel:
         self._reader_tokens = manifest.reader_tokens
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
         self._network = _session(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
+        self.windows: Sequence[int] = (manifest.max_clicks,)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the token ids (len(texts), T) int32."""
@@ -163,21 +173,27 @@ class ReferenceModel:
         return _estimate(self._network, {"tokens": tokens}, self.manifest)
 
 
+def no_estimates(num_readers: int, num_groups: int) -> Estimates:
+    """Return room for the estimates of some readers."""
+    return Estimates(
+        np.empty(num_readers, np.float32),
+        np.empty(num_readers, np.float32),
+        np.empty((num_readers, num_groups), np.float32),
+        np.empty(num_readers, np.float32),
+    )
+
+
 def _estimate(
     session: onnxruntime.InferenceSession,
     feeds: dict[str, NDArray[np.generic]],
     manifest: Manifest,
 ) -> Estimates:
     size = len(next(iter(feeds.values())))
-    result = Estimates(
-        np.empty(size, np.float32),
-        np.empty(size, np.float32),
-        np.empty((size, len(manifest.income_groups)), np.float32),
-        np.empty(size, np.float32),
-    )
+    result = no_estimates(size, len(manifest.income_groups))
     for start, part in _runs(size):
         run = session.run(
-            list(ESTIMATE_OUTPUTS), {name: _pad(feed[part]) for name, feed in feeds.items()}
+            list(ESTIMATE_OUTPUTS),
+            {name: _pad(feed[part]) for name, feed in feeds.items()},
         )
         for whole, values in zip(result, run, strict=True):
             whole[part] = values[: part.stop - start]
@@ -196,6 +212,18 @@ def _pad(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     if not missing:
         return rows
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), dtype=rows.dtype)])
+
+
+def _window_sizes(max_clicks: int) -> tuple[int, ...]:
+    """Return a quarter, a quarter of that, and so on, ascending.
+
+    >>> _window_sizes(256), _window_sizes(32), _window_sizes(16)
+    ((16, 64, 256), (8, 32), (16,))
+    """
+    sizes = [max_clicks]
+    while sizes[0] // 4 >= SHORTEST_WINDOW:
+        sizes.insert(0, sizes[0] // 4)
+    return tuple(sizes)
 
 
 def _session(

@@ -1,8 +1,8 @@
 """What it costs to know a reader before a page is ranked: `python -m tests.benchmarks.hydrating`.
 
-By history length, as microseconds per reader, median over repeats: merging one new click and telling
-whether it counts; and seeing the merged histories with a bundle (`--bundle DIR`; without one, an
-untrained profile head of the usual sizes, which costs as much as a good one).
+By history length, as microseconds per reader, median over repeats: merging one new click and
+telling whether it counts; and seeing the merged histories with a bundle (`--bundle DIR`; without
+one, a model of the usual sizes trained for a moment, which costs as much as a good one).
 
 The new click is newer than all that is held ("newest"), or anywhere among it ("late").
 """
