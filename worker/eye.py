@@ -63,7 +63,7 @@ class Eye:
 
     def _infer(self, model: Model, reading: Reading) -> Estimates:
         found = no_estimates(len(reading.present), len(model.manifest.income_groups))
-        for readers, rows, ages_hours, mask in windows_of(reading, self._catalogue, model):
-            for whole, part in zip(found, model.estimate(rows, ages_hours, mask), strict=True):
-                whole[readers] = part
+        for windows in windows_of(reading, self._catalogue.rows, model.windows):
+            for whole, part in zip(found, model.estimate(*windows[1:]), strict=True):
+                whole[windows.readers] = part
         return found

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from schemas.bundle import (
     ESTIMATE_OUTPUTS,
     PROFILE_HEAD,
     READER_MODEL,
-    TAG_AFFINITY_FILE,
     TOKENIZER_FILE,
     LearnedBlend,
     Manifest,
@@ -33,6 +31,7 @@ from schemas.bundle import (
 )
 from schemas.errors import BundleError
 from schemas.tokenizer import PAD_ID, Tokenizer
+from worker.bundle_files import load_affinity, open_graph
 from worker.recommend.starting import load_blend
 
 ROWS_PER_RUN = 32
@@ -109,12 +108,12 @@ class TwoStageModel:
 
     def __init__(self, bundle: Path, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.affinity = _load_affinity(bundle, manifest)
+        self.affinity = load_affinity(bundle, manifest)
         self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._encoder = _session(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
+        self._encoder = open_graph(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
         inputs = ["vectors", "ages_hours", "mask"]
-        self._head = _session(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
+        self._head = open_graph(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
         self.windows: Sequence[int] = _window_sizes(manifest.max_clicks)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
@@ -147,11 +146,11 @@ class ReferenceModel:
         if manifest.reader_tokens is None:
             raise BundleError(f"{bundle}: a reference bundle needs reader_tokens")
         self.manifest = manifest
-        self.affinity = _load_affinity(bundle, manifest)
+        self.affinity = load_affinity(bundle, manifest)
         self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._reader_tokens = manifest.reader_tokens
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._network = _session(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
+        self._network = open_graph(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
         self.windows: Sequence[int] = (manifest.max_clicks,)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
@@ -224,53 +223,3 @@ def _window_sizes(max_clicks: int) -> tuple[int, ...]:
     while sizes[0] // 4 >= SHORTEST_WINDOW:
         sizes.insert(0, sizes[0] // 4)
     return tuple(sizes)
-
-
-def _session(
-    bundle: Path, manifest: Manifest, graph: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> onnxruntime.InferenceSession:
-    """Load a graph; refuse one that is not what the manifest says or the worker needs."""
-    spec = manifest.graphs[graph]
-    listed = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
-    if missing := {*inputs, *outputs} - listed:
-        raise BundleError(f"{bundle}: the manifest's {graph} lacks {', '.join(sorted(missing))}")
-    options = onnxruntime.SessionOptions()
-    # One worker per core is how this scales; threads of its own would fight over them.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    path = bundle / spec.file
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime raises types of its own native module
-        raise BundleError(f"{path}: onnxruntime cannot load it: {error}") from error
-    for kind, wanted, found in (
-        ("input", spec.inputs, session.get_inputs()),
-        ("output", spec.outputs, session.get_outputs()),
-    ):
-        names = {tensor.name: len(tensor.shape) for tensor in found}
-        for tensor in wanted:
-            if names.get(tensor.name) != len(tensor.shape):
-                raise BundleError(f"{path}: no {kind} {tensor.name} of {len(tensor.shape)} axes")
-    return session
-
-
-def _load_affinity(bundle: Path, manifest: Manifest) -> TagAffinity | None:
-    if TAG_AFFINITY_FILE not in manifest.files:
-        return None
-    path = bundle / TAG_AFFINITY_FILE
-    try:
-        affinity = msgspec.json.decode(path.read_bytes(), type=TagAffinity)
-    except msgspec.DecodeError as error:
-        raise BundleError(f"{path}: {error}") from error
-    rows = (
-        (affinity.gender, 2),
-        (affinity.income, len(manifest.income_groups)),
-        (affinity.age, len(affinity.age_bounds) + 1),
-    )
-    for table, size in rows:
-        if len(table) != size or any(len(row) != len(affinity.tags) for row in table):
-            raise BundleError(f"{path}: a table does not fit its segments and tags")
-    return affinity

@@ -1,14 +1,13 @@
 """Gather what a model reads of readers: their newest clicks, in windows no wider than they need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.catalogue import Catalogue
 from worker.compiled import compiled
-from worker.model import ROWS_PER_RUN, Model
+from worker.model import ROWS_PER_RUN
 from worker.reading import MS_PER_HOUR, Reading
 
 
@@ -28,40 +27,40 @@ class Windows(NamedTuple):
     mask: NDArray[np.float32]
 
 
-def windows_of(reading: Reading, catalogue: Catalogue, model: Model) -> Iterator[Windows]:
+def windows_of(
+    reading: Reading, table: NDArray[np.generic], sizes: Sequence[int]
+) -> Iterator[Windows]:
     """Yield the windows of all readers, a run of the model at a time.
 
-    Padding costs as much as clicks do, and most readers have few. How wide a reader's window is
-    follows from the reader alone, and so do the estimates.
+    table: (M, W), the catalogue's rows. sizes: ascending; a reader's window is the first that holds
+    the reader's newest clicks. Padding costs as much as clicks do, and most readers have few; and
+    how wide the window is must not depend on other readers, or the estimates would.
     """
-    sizes = np.asarray(model.windows, dtype=np.int64)
-    num_held = np.minimum(reading.num_clicks, sizes[-1])
-    size_of = np.searchsorted(sizes, num_held)
-    order = np.argsort(size_of, kind="stable")
-    bounds = np.searchsorted(size_of[order], np.arange(len(sizes) + 1))
-    for number, size in enumerate(sizes.tolist()):
-        same = order[bounds[number] : bounds[number + 1]]
+    bounds = np.asarray(sizes)
+    size_of = np.searchsorted(bounds, np.minimum(reading.num_clicks, bounds[-1]))
+    for number, size in enumerate(sizes):
+        same = np.flatnonzero(size_of == number)
         for start in range(0, len(same), ROWS_PER_RUN):
-            readers = same[start : start + ROWS_PER_RUN]
-            shape = (len(readers), size)
-            rows = np.empty((*shape, catalogue.rows.shape[1]), dtype=catalogue.rows.dtype)
-            ages_hours = np.empty(shape, dtype=np.float32)
-            mask = np.empty(shape, dtype=np.float32)
-            gather(
-                reading.starts,
-                reading.times_ms,
-                reading.rows,
-                readers,
-                catalogue.rows,
-                rows,
-                ages_hours,
-                mask,
-            )
-            yield Windows(readers, rows, ages_hours, mask)
+            yield gather(reading, same[start : start + ROWS_PER_RUN], table, size)
+
+
+def gather(
+    reading: Reading, readers: NDArray[np.int64], table: NDArray[np.generic], size: int
+) -> Windows:
+    """Return the windows of some readers, `size` clicks wide."""
+    shape = (len(readers), size)
+    windows = Windows(
+        readers,
+        np.empty((*shape, table.shape[1]), dtype=table.dtype),
+        np.empty(shape, dtype=np.float32),
+        np.empty(shape, dtype=np.float32),
+    )
+    _fill(reading.starts, reading.times_ms, reading.rows, readers, table, *windows[1:])
+    return windows
 
 
 @compiled
-def gather(
+def _fill(
     starts: NDArray[np.int64],
     times_ms: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -71,7 +70,6 @@ def gather(
     ages_hours: NDArray[np.float32],
     mask: NDArray[np.float32],
 ) -> None:
-    """Fill the last three with the windows of `readers`; see `Windows` and `Reading`."""
     size = mask.shape[1]
     for at, reader in enumerate(readers):
         start = starts[reader]
