@@ -21,8 +21,8 @@ from worker.recommend.barred import Limits
 from worker.recommend.recommender import Recommender
 
 READERS_PER_RUN = 512
-"""Bounds memory, and how long a run takes. More readers fill the model's runs better: those of 128
-cost a tenth more."""
+"""Bounds memory. More readers fill the runs of the model better: of 128 at a time, an estimate costs
+a sixth more."""
 
 CELLS_PER_RUN = 4_000_000
 """Bounds the (readers × tags) tables of one run."""
