@@ -15,7 +15,7 @@ class RefIndex:
     References are hashes: cut into as many equal ranges as there are references, about one falls
     into each, and a look into a range replaces a search through all (5 ns in place of 50).
 
-    refs: (M,) int64, distinct; the row of each is its position.
+    refs: (M,) int64 from 0 to 2^48, distinct; the row of each is its position.
     """
 
     def __init__(self, refs: NDArray[np.int64]) -> None:
@@ -31,6 +31,8 @@ class RefIndex:
 
     def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each reference (same shape), -1 where there is none.
+
+        refs: int64 from 0 to 2^48, what six bytes hold; not checked.
 
         >>> RefIndex(np.array([7, 5])).find(np.array([5, 6, 7])).tolist()
         [1, -1, 0]
