@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
 from schemas.history import REF_BYTES, article_ref
+from worker.ref_index import RefIndex
 from worker.terms import MAX_TERMS, NO_TERM, unpack_terms
 
 MAX_TAGS = 16
@@ -57,9 +58,7 @@ class Catalogue:
         self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
-        self._sorted_refs = np.empty(0, dtype=np.int64)
-        self._sorted_rows = np.empty(0, dtype=np.int64)
-        self._num_sorted = 0
+        self._index = RefIndex(self.refs())
 
     def __len__(self) -> int:
         return len(self.articles)
@@ -160,13 +159,10 @@ class Catalogue:
 
     def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each reference (same shape), -1 where the article is not known."""
-        if self._num_sorted != len(self.articles):
-            self._sort_refs()
-        if not self._num_sorted:
-            return np.full(refs.shape, -1, dtype=np.int64)
-        at = np.searchsorted(self._sorted_refs, refs)
-        at[at == self._num_sorted] = 0
-        return np.where(self._sorted_refs[at] == refs, self._sorted_rows[at], -1)
+        # A new article is rare beside clicks: sort when one came.
+        if len(self._index) != len(self.articles):
+            self._index = RefIndex(self.refs())
+        return self._index.find(refs)
 
     def refs(self) -> NDArray[np.int64]:
         """Return the reference of each row as a number, (M,)."""
@@ -184,14 +180,6 @@ class Catalogue:
         """Return the terms of an article, (MAX_TERMS,), by its reference as a number."""
         row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
         return NO_TERMS if row is None else self.terms[row]
-
-    def _sort_refs(self) -> None:
-        # A new article is rare beside clicks: sort when one came, then every lookup is a search.
-        numbers = self.refs()
-        rows = np.arange(len(numbers))
-        order = np.argsort(numbers)
-        self._sorted_refs, self._sorted_rows = numbers[order], rows[order]
-        self._num_sorted = len(rows)
 
     def _grow(self) -> None:
         self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])

@@ -1,6 +1,6 @@
 """What of a reader counts, once: the first click on each article, and every impression."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, num_clicks
@@ -8,7 +8,7 @@ from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, num_clicks
 Impression = TypeVar("Impression")
 
 
-def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes]) -> list[int]:
+def counted_positions(held: bytes | None, merged: bytes, fresh: Sequence[bytes]) -> list[int]:
     """Return the positions in `merged` of the clicks that count.
 
     held: the history before, None without any. merged: with the fresh entries, cut to its limit.
@@ -21,6 +21,11 @@ def counted_positions(held: bytes | None, merged: bytes, fresh: Iterable[bytes])
     [1]
     """
     known = held or b""
+    if len(fresh) == 1:
+        if _find(known, fresh[0][-REF_BYTES:], ENTRY_BYTES - REF_BYTES) >= 0:
+            return []
+        at = _find(merged, fresh[0], 0)
+        return [at] if at >= 0 else []
     positions = []
     counted: set[bytes] = set()
     for entry in sorted(set(fresh)):

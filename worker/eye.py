@@ -8,10 +8,11 @@ import numpy as np
 from schemas.history import HEADER_BYTES
 from worker.affinity import AffinityTable, membership
 from worker.catalogue import Catalogue
-from worker.model import Estimates, Model
+from worker.model import Estimates, Model, no_estimates
 from worker.reading import Reading, read, tag_interests
 from worker.recommend.pages import Tastes
 from worker.recommend.segments import AGE_BOUNDS
+from worker.windows import windows_of
 
 NO_MODEL_WINDOW = 64
 """The newest clicks that interests and languages are taken from where no model says."""
@@ -61,9 +62,8 @@ class Eye:
         return Seen(reading, estimates, Tastes(interests, affinity, member))
 
     def _infer(self, model: Model, reading: Reading) -> Estimates:
-        rows = reading.window_rows()  # (R, N)
-        vectors = self._catalogue.rows[rows]  # (R, N, W)
-        vectors[rows < 0] = 0
-        return model.estimate(
-            vectors, reading.window_ages_hours(), reading.known.astype(np.float32)
-        )
+        found = no_estimates(len(reading.present), len(model.manifest.income_groups))
+        for windows in windows_of(reading, self._catalogue.rows, model.windows):
+            for whole, part in zip(found, model.estimate(*windows[1:]), strict=True):
+                whole[windows.readers] = part
+        return found

@@ -5,14 +5,14 @@ reader's newest clicks into who they may be. A two-stage bundle keeps article ve
 the profile head; a reference bundle keeps token ids and runs the whole network per reader.
 
 Results do not depend on what else is in the batch: graphs run on fixed shapes (see
-`ROWS_PER_RUN`), so that a replay gives equal profiles.
+`ROWS_PER_RUN`), so that a replay gives equal profiles. How many of a reader's clicks a run has
+room for may follow from the reader's own history only.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from schemas.bundle import (
     ESTIMATE_OUTPUTS,
     PROFILE_HEAD,
     READER_MODEL,
-    TAG_AFFINITY_FILE,
     TOKENIZER_FILE,
     LearnedBlend,
     Manifest,
@@ -32,6 +31,7 @@ from schemas.bundle import (
 )
 from schemas.errors import BundleError
 from schemas.tokenizer import PAD_ID, Tokenizer
+from worker.bundle_files import load_affinity, open_graph
 from worker.recommend.starting import load_blend
 
 ROWS_PER_RUN = 32
@@ -40,6 +40,10 @@ ROWS_PER_RUN = 32
 A matrix product may sum in another order for another number of rows, and one bit of difference
 in a vector would become another profile.
 """
+
+SHORTEST_WINDOW = 8
+"""Clicks. One more window size is one more run of `ROWS_PER_RUN` for a batch of a few readers;
+from a window of 8 to one of 1, the profile head saves a tenth."""
 
 
 class Estimates(NamedTuple):
@@ -65,6 +69,9 @@ class Model(Protocol):
     affinity: TagAffinity | None
     blend: LearnedBlend | None
     row_dtype: np.dtype[np.generic]
+    windows: Sequence[int]
+    """How many clicks an estimate may be made of, ascending; the last is `max_clicks`. A reader's
+    is made of the first that holds the reader's newest."""
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the row of each text, (len(texts), W) of `row_dtype`."""
@@ -78,7 +85,7 @@ class Model(Protocol):
         """Return the estimates of B readers from their newest clicks.
 
         rows: (B, N, W), newest first; ages_hours: (B, N) since the click, seen from the newest;
-        mask: (B, N), 1 where there is a click. N is the manifest's `max_clicks`.
+        mask: (B, N), 1 where there is a click. N is one of `windows`.
         """
 
 
@@ -101,12 +108,13 @@ class TwoStageModel:
 
     def __init__(self, bundle: Path, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.affinity = _load_affinity(bundle, manifest)
+        self.affinity = load_affinity(bundle, manifest)
         self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._encoder = _session(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
+        self._encoder = open_graph(bundle, manifest, ARTICLE_ENCODER, ["tokens"], ["vector"])
         inputs = ["vectors", "ages_hours", "mask"]
-        self._head = _session(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
+        self._head = open_graph(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
+        self.windows: Sequence[int] = _window_sizes(manifest.max_clicks)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the vectors (len(texts), D) float32."""
@@ -138,11 +146,12 @@ class ReferenceModel:
         if manifest.reader_tokens is None:
             raise BundleError(f"{bundle}: a reference bundle needs reader_tokens")
         self.manifest = manifest
-        self.affinity = _load_affinity(bundle, manifest)
+        self.affinity = load_affinity(bundle, manifest)
         self.blend = load_blend(bundle) if BLEND_FILE in manifest.files else None
         self._reader_tokens = manifest.reader_tokens
         self._tokenizer = Tokenizer(bundle / TOKENIZER_FILE)
-        self._network = _session(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
+        self._network = open_graph(bundle, manifest, READER_MODEL, ["tokens"], ESTIMATE_OUTPUTS)
+        self.windows: Sequence[int] = (manifest.max_clicks,)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the token ids (len(texts), T) int32."""
@@ -163,21 +172,27 @@ class ReferenceModel:
         return _estimate(self._network, {"tokens": tokens}, self.manifest)
 
 
+def no_estimates(num_readers: int, num_groups: int) -> Estimates:
+    """Return room for the estimates of some readers."""
+    return Estimates(
+        np.empty(num_readers, np.float32),
+        np.empty(num_readers, np.float32),
+        np.empty((num_readers, num_groups), np.float32),
+        np.empty(num_readers, np.float32),
+    )
+
+
 def _estimate(
     session: onnxruntime.InferenceSession,
     feeds: dict[str, NDArray[np.generic]],
     manifest: Manifest,
 ) -> Estimates:
     size = len(next(iter(feeds.values())))
-    result = Estimates(
-        np.empty(size, np.float32),
-        np.empty(size, np.float32),
-        np.empty((size, len(manifest.income_groups)), np.float32),
-        np.empty(size, np.float32),
-    )
+    result = no_estimates(size, len(manifest.income_groups))
     for start, part in _runs(size):
         run = session.run(
-            list(ESTIMATE_OUTPUTS), {name: _pad(feed[part]) for name, feed in feeds.items()}
+            list(ESTIMATE_OUTPUTS),
+            {name: _pad(feed[part]) for name, feed in feeds.items()},
         )
         for whole, values in zip(result, run, strict=True):
             whole[part] = values[: part.stop - start]
@@ -198,51 +213,13 @@ def _pad(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), dtype=rows.dtype)])
 
 
-def _session(
-    bundle: Path, manifest: Manifest, graph: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> onnxruntime.InferenceSession:
-    """Load a graph; refuse one that is not what the manifest says or the worker needs."""
-    spec = manifest.graphs[graph]
-    listed = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
-    if missing := {*inputs, *outputs} - listed:
-        raise BundleError(f"{bundle}: the manifest's {graph} lacks {', '.join(sorted(missing))}")
-    options = onnxruntime.SessionOptions()
-    # One worker per core is how this scales; threads of its own would fight over them.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    path = bundle / spec.file
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime raises types of its own native module
-        raise BundleError(f"{path}: onnxruntime cannot load it: {error}") from error
-    for kind, wanted, found in (
-        ("input", spec.inputs, session.get_inputs()),
-        ("output", spec.outputs, session.get_outputs()),
-    ):
-        names = {tensor.name: len(tensor.shape) for tensor in found}
-        for tensor in wanted:
-            if names.get(tensor.name) != len(tensor.shape):
-                raise BundleError(f"{path}: no {kind} {tensor.name} of {len(tensor.shape)} axes")
-    return session
+def _window_sizes(max_clicks: int) -> tuple[int, ...]:
+    """Return a quarter, a quarter of that, and so on, ascending.
 
-
-def _load_affinity(bundle: Path, manifest: Manifest) -> TagAffinity | None:
-    if TAG_AFFINITY_FILE not in manifest.files:
-        return None
-    path = bundle / TAG_AFFINITY_FILE
-    try:
-        affinity = msgspec.json.decode(path.read_bytes(), type=TagAffinity)
-    except msgspec.DecodeError as error:
-        raise BundleError(f"{path}: {error}") from error
-    rows = (
-        (affinity.gender, 2),
-        (affinity.income, len(manifest.income_groups)),
-        (affinity.age, len(affinity.age_bounds) + 1),
-    )
-    for table, size in rows:
-        if len(table) != size or any(len(row) != len(affinity.tags) for row in table):
-            raise BundleError(f"{path}: a table does not fit its segments and tags")
-    return affinity
+    >>> _window_sizes(256), _window_sizes(32), _window_sizes(16)
+    ((16, 64, 256), (8, 32), (16,))
+    """
+    sizes = [max_clicks]
+    while sizes[0] // 4 >= SHORTEST_WINDOW:
+        sizes.insert(0, sizes[0] // 4)
+    return tuple(sizes)

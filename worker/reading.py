@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
 from worker.catalogue import NO_TAG, Catalogue
+from worker.compiled import compiled
 
 MS_PER_HOUR = 3_600_000.0
+HOURS_PER_DAY = 24.0
 STRAY_SHARE = 10
 """A language of fewer than one in so many clicks is not one the reader reads."""
 
@@ -107,17 +109,55 @@ def tag_interests(
     A click counts half after `half_life_days`, seen from the reader's newest click, and is
     shared among the tags of its article.
     """
-    num_tags = len(catalogue.tag_names)
-    reader_of, click = np.nonzero(reading.known)  # (K,) each: reader by reader, newest first
-    rows = reading.rows[reading.window[reader_of, click]]
-    ages_days = reading.window_ages_hours()[reader_of, click] / 24.0
-    tags = catalogue.tags[rows]  # (K, T)
-    tagged = tags != NO_TAG
-    num_of = tagged.sum(axis=1)
-    share = np.exp2(-ages_days / half_life_days) / np.maximum(num_of, 1)
-    weights = np.broadcast_to(share[:, None], tags.shape)[tagged]
-    cells = (reader_of[:, None] * num_tags + tags)[tagged]
-    flat = np.bincount(cells, weights=weights, minlength=len(reading.present) * num_tags)
-    interests = flat.reshape(len(reading.present), num_tags)
-    total = interests.sum(axis=1, keepdims=True)
-    return (interests / np.where(total > 0, total, 1.0)).astype(np.float32)
+    interests = np.zeros((len(reading.present), len(catalogue.tag_names)), dtype=np.float32)
+    _add_interests(
+        reading.starts,
+        reading.times_ms,
+        reading.rows,
+        reading.present.shape[1],
+        catalogue.tags,
+        half_life_days * HOURS_PER_DAY * MS_PER_HOUR,
+        interests,
+    )
+    return interests
+
+
+@compiled
+def _add_interests(
+    starts: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    window_size: int,
+    tags: NDArray[np.int32],
+    half_life_ms: float,
+    interests: NDArray[np.float32],
+) -> None:
+    own = np.zeros(interests.shape[1])
+    for reader in range(len(starts) - 1):
+        start = starts[reader]
+        end = min(start + window_size, starts[reader + 1])
+        total = 0.0
+        for click in range(start, end):
+            row = rows[click]
+            if row < 0 or tags[row, 0] == NO_TAG:
+                continue
+            num_tags = 1
+            while num_tags < tags.shape[1] and tags[row, num_tags] != NO_TAG:
+                num_tags += 1
+            weight = 2.0 ** ((times_ms[click] - times_ms[start]) / half_life_ms)
+            total += weight
+            for at in range(num_tags):
+                own[tags[row, at]] += weight / num_tags
+        if total == 0.0:
+            continue
+        # Only the tags that were clicked: there may be thousands of others.
+        for click in range(start, end):
+            row = rows[click]
+            if row < 0:
+                continue
+            for tag in tags[row]:
+                if tag == NO_TAG:
+                    break
+                if own[tag] > 0.0:
+                    interests[reader, tag] = own[tag] / total
+                    own[tag] = 0.0

@@ -76,6 +76,42 @@ def test_a_reader_has_one_estimate_in_any_batch(model: Model, texts: list[str]) 
             assert one.tobytes() == all_of[part].tobytes()
 
 
+def test_a_reader_is_seen_the_same_in_any_batch(model: Model, texts: list[str]) -> None:
+    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    for number, row in enumerate(model.encode(texts)):
+        catalogue.put(EncodedArticle(f"a{number}", "v", row.tobytes(), [], None, None))
+    rng = np.random.default_rng(4)
+    # Some fill each of the windows, and one in eight articles is not known.
+    clicked = [rng.integers(0, 80, size) for size in rng.integers(0, 2 * max(model.windows), 70)]
+    histories = [
+        merge(
+            None,
+            [
+                pack_entry(NOW_MS - 10**7 * at, None, article_ref(f"a{n}"))
+                for at, n in enumerate(own)
+            ],
+            1024,
+        )
+        for own in (*clicked, *(own[:3] for own in clicked))
+    ]
+    eye = Eye(catalogue, model, 14.0)
+    seen = eye.see(histories)
+    together = seen.estimates
+    assert together is not None
+    for part in (slice(0, 1), slice(5, 7), slice(30, 140), slice(139, 140), slice(2, 140, 9)):
+        alone = eye.see(histories[part]).estimates
+        assert alone is not None
+        for one, all_of in zip(alone, together, strict=True):
+            assert one.tobytes() == all_of[part].tobytes()
+    rows = seen.reading.window_rows()
+    vectors = catalogue.rows[rows]
+    vectors[rows < 0] = 0
+    mask = seen.reading.known.astype(np.float32)
+    padded = model.estimate(vectors, seen.reading.window_ages_hours(), mask)
+    for one, all_of in zip(padded, together, strict=True):
+        assert all_of == pytest.approx(one, rel=1e-4, abs=1e-4)
+
+
 def test_estimates_are_probabilities_and_years(model: Model, texts: list[str]) -> None:
     window = model.manifest.max_clicks
     rows = np.zeros((2, window, model.manifest.row_width), dtype=model.row_dtype)

@@ -60,6 +60,26 @@ def test_each_article_counts_once_however_the_clicks_are_delivered(
     assert sorted(counted) == sorted({article_ref(name) for _, name in clicks})
 
 
+@given(clicks_of_a_reader, clicks_of_a_reader, st.integers(1, 64))
+def test_what_counts_is_what_the_definition_says(old: Clicks, new: Clicks, limit: int) -> None:
+    held = merge(None, entries(old), limit) if old else None
+    for fresh in (entries(new), entries(new[:1]), entries(old[:1]), entries(new[:1]) * 2):
+        merged = merge(held, fresh, limit)
+        before = cut(held)
+        refs = {entry[10:] for entry in before}
+        oldest: dict[bytes, bytes] = {}
+        for entry in sorted(set(fresh) & set(cut(merged)) - set(before)):
+            if entry[10:] not in refs:
+                oldest.setdefault(entry[10:], entry)
+        expected = [at for at, entry in enumerate(cut(merged)) if entry in oldest.values()]
+        assert counted_positions(held, merged, fresh) == expected
+
+
+def cut(packed: bytes | None) -> list[bytes]:
+    body = (packed or b"")[HEADER_BYTES:]
+    return [body[at : at + 16] for at in range(0, len(body), 16)]
+
+
 def test_bytes_that_only_look_like_an_article_do_not_hide_it() -> None:
     # The six bytes of the reference stand across two entries, not at an entry's end.
     ref = article_ref("a")

@@ -90,3 +90,32 @@ def test_what_was_clicked_before_a_moment(entries: list[bytes], timestamp_ms: in
         found = history.before(held, moment)
         earlier, _ = history.read_entries(found[history.HEADER_BYTES :])
         assert earlier.tolist() == [time for time in times.tolist() if time < moment]
+
+
+def plainly_merged(packed: bytes | None, entries: list[bytes], limit: int) -> bytes:
+    """What a history is by its definition."""
+    held = history.unpack(packed)
+    known = {held[at : at + 16] for at in range(0, len(held), 16)}
+    return history.seal(b"".join(sorted(known | set(entries), reverse=True)[:limit]))
+
+
+many = st.lists(clicks, max_size=80)
+
+
+@given(many, few, st.integers(0, 80), st.sampled_from([1, 3, 8, 40, 64, 1024]))
+def test_however_it_is_merged_the_bytes_are_the_same(
+    old: list[bytes], new: list[bytes], repeated: int, limit: int
+) -> None:
+    held = history.merge(None, old, limit)
+    # None, one and some that are new, held, or older than all that is held.
+    for entries in (new, new[:1], old[repeated : repeated + 1], new + old[repeated:]):
+        assert history.merge(held, entries, limit) == plainly_merged(held, entries, limit)
+        smaller = max(1, limit // 2)  # after another `history_size`
+        assert history.merge(held, entries, smaller) == plainly_merged(held, entries, smaller)
+
+
+@given(many, clicks)
+def test_a_click_newer_than_all_is_put_first(old: list[bytes], entry: bytes) -> None:
+    newest = b"\xff" * 6 + entry[6:]
+    held = history.merge(None, old, 1024)
+    assert history.merge(held, [newest], 1024) == plainly_merged(held, [newest], 1024)

@@ -62,3 +62,18 @@ def test_each_readers_result_is_their_own() -> None:
     for i, one in enumerate(many):
         alone = tag_interests(read([one], NEWS, 4), NEWS, 1.0)
         assert alone[0].tobytes() == together[i].tobytes()
+
+
+def test_interests_are_what_their_definition_says() -> None:
+    rng = np.random.default_rng(1)
+    news = catalogue(*(article(str(n), [f"t{t}" for t in range(n % 4)]) for n in range(12)))
+    drawn = [[str(each) for each in rng.integers(0, 15, rng.integers(1, 30))] for _ in range(20)]
+    histories = [history(*((name, 9.0 * at) for at, name in enumerate(own))) for own in drawn]
+    found = tag_interests(read(histories, news, 16), news, 3.0)
+    for interests, own in zip(found, drawn, strict=True):
+        expected = np.zeros(len(news.tag_names))
+        for at, name in enumerate(own[:16]):
+            for tag in range(int(name) % 4 if int(name) < 12 else 0):
+                expected[tag] += 0.5 ** (9.0 * at / 24.0 / 3.0) / (int(name) % 4)
+        expected /= max(expected.sum(), 1e-9)
+        assert interests.tolist() == pytest.approx(expected.tolist(), abs=1e-6)

@@ -16,6 +16,7 @@ from worker.recommend.options import Options
 from worker.recommend.pages import Tastes
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
+from worker.windows import gather
 
 
 def warm_up() -> None:
@@ -30,6 +31,8 @@ def warm_up() -> None:
     history = merge(None, entries, 8)
     reading = read([bytes(HEADER_BYTES), history], catalogue, 4)
     interests = tag_interests(reading, catalogue, 1.0)
+    for dtype in ("<f4", "<i4"):  # the rows of either architecture
+        gather(reading, np.arange(2), np.ones((len(catalogue), 2), dtype=dtype), 4)
     tastes = Tastes(interests, np.zeros_like(interests), np.ones((2, 2), dtype=np.float32))
     recommender.rank(reading, tastes, 10, 2, np.zeros(2, dtype=np.int64))
     _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
