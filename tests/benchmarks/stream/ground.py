@@ -162,7 +162,8 @@ class Site:
             [sys.executable, *arguments],
             0,
             self.directory / f"{name}.log",
-            env={**others, **environment(settings)},
+            # As `frontpage worker` sets it for itself: the same for all.
+            env={**others, "OPENBLAS_NUM_THREADS": "1", **environment(settings)},
         )
 
 

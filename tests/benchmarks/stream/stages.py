@@ -30,7 +30,7 @@ STAGES = {
         "worker.recommend.recommender:Recommender.lessons",
     ],
     "count": ["worker.recommend.statistics:Statistics.apply"],
-    "fit": ["worker.recommend.statistics:Statistics.fitted"],
+    "fit": ["worker.click_log:fit_item_model"],
     "infer": ["worker.eye:Eye.see"],
     "rank": ["worker.recommend.recommender:Recommender.rank"],
     "messages": [
