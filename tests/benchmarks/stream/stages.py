@@ -36,7 +36,7 @@ STAGES = {
     "messages": [
         "worker.front_pages:FrontPages.make",
         "worker.messages:profiles",
-        "worker.messages:recommendations",
+        "worker.page_json:PageWriter.write",
     ],
     "write": ["worker.reader_store:ReaderStore.write"],
     "emit": [

@@ -143,7 +143,7 @@ class Parts:
                 packed[i],
                 histories[i],
                 _json.encode(page.profile),
-                _json.encode(page.recommendation),
+                page.recommendation,
                 page.unknown,
                 told[i],
             )
