@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.records import Profile, Recommendation, ServedFeatures
+from schemas.records import Profile, ServedFeatures
 from worker import messages
 from worker.eye import NO_HISTORY, Eye
 from worker.model import Model
+from worker.page_json import PageWriter
 from worker.reading import unknown_refs
 from worker.recommend.barred import Limits
 from worker.recommend.recommender import Recommender
@@ -32,7 +33,8 @@ class FrontPage(NamedTuple):
     """What follows from a reader's history."""
 
     profile: Profile
-    recommendation: Recommendation
+    recommendation: bytes
+    """The JSON of a `Recommendation`."""
     served: ServedFeatures | None
     """What the page was ranked by, if that is logged."""
     unknown: list[bytes]
@@ -58,6 +60,7 @@ class FrontPages:
         self._eye = eye
         self._num_recommendations = num_recommendations
         self._log_features = log_features
+        self._writer = PageWriter(recommender.catalogue, model.manifest)
 
     def make(
         self,
@@ -117,13 +120,11 @@ class FrontPages:
         profiles = messages.profiles(
             user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now
         )
-        pages = messages.recommendations(
-            user_ids, ids, ranked, seen.tastes.interests, catalogue, manifest, now
-        )
+        pages = self._writer.write(user_ids, ids, ranked, seen.tastes.interests, now)
         missing = unknown_refs(seen.reading, histories)
         served: Sequence[ServedFeatures | None] = [None] * len(pages)
         if self._log_features:
-            served = messages.served_features(pages, ranked, news_ms)
+            served = messages.served_features(ids, ranked, catalogue, news_ms)
         assert seen.tastes.membership is not None
         yield from map(FrontPage, profiles, pages, served, missing, seen.tastes.membership)
 

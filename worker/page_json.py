@@ -17,18 +17,17 @@ from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.records import Reason, Recommendation, RecommendedItem
 from worker.catalogue import NO_TAG, Catalogue
+from worker.json_numbers import DECIMALS, Numbers, Objects
 from worker.recommend.features import SOURCES
 from worker.recommend.pages import Ranked
 
 TAGS = "tags"
 CO_CLICKED = "co-clicked"
 EXPLORED = "explored"
-DECIMALS = 4
 
-Objects = np.ndarray[tuple[int, ...], np.dtype[np.object_]]
-
-_SOURCES = tuple(SOURCES)
-_AT_TAGS, _AT_CO_CLICKED = _SOURCES.index(TAGS), _SOURCES.index(CO_CLICKED)
+_NAMES = (*SOURCES, EXPLORED)
+_AT_TAGS, _AT_CO_CLICKED = _NAMES.index(TAGS), _NAMES.index(CO_CLICKED)
+assert _AT_CO_CLICKED < _AT_TAGS
 _ENDS = np.array([b"]}", b"}]}", b"]},", b"}]},"], dtype=np.object_)
 """What ends an item: without reasons and with some; then both again where another item follows."""
 
@@ -45,13 +44,13 @@ class PageWriter:
     def __init__(self, catalogue: Catalogue, manifest: Manifest) -> None:
         self._catalogue = catalogue
         self._version = manifest.model_version
+        self._numbers = Numbers()
         self._made_of: list[EncodedArticle | None] = []
         # By catalogue row: what precedes an item's score, what follows it up to the first reason,
         # and what precedes the weight of a reason that names the article.
         self._texts: Objects = np.empty((0, 3), dtype=np.object_)
         self._of_tags: Objects = np.array([b""], dtype=np.object_)  # the last: of no tag
-        self._of_sources: Objects = np.array([_reason(name) for name in _SOURCES], dtype=np.object_)
-        self._explored = _reason(EXPLORED)
+        self._of_sources: Objects = np.array([_reason(name) for name in _NAMES], dtype=np.object_)
 
     def write(
         self,
@@ -67,86 +66,73 @@ class PageWriter:
         """
         reader, place = np.nonzero(ranked.rows >= 0)  # (N,) each: the items, page by page
         self._follow(ranked.rows[reader, place], ranked.linked[reader, place])
-        weights, given, names = self._reasons(ranked, interests, reader, place)
-        pieces, kept = self._pieces(ranked, weights, given, names, reader, place)
-        parts = pieces[kept].tolist()
-        num_parts = np.bincount(
-            reader, weights=np.count_nonzero(kept, axis=1), minlength=len(user_ids)
-        )
-        ends = np.cumsum(num_parts).astype(np.int64).tolist()
+        pieces, num_pieces = self._items(ranked, interests, reader, place)
+        last = np.cumsum(np.bincount(reader, minlength=len(user_ids)))  # items up to each page
+        ends = np.append(0, np.cumsum(num_pieces))[last].tolist()
         pages = []
         start = 0
         frames = self._frames(user_ids, recommendation_ids, now)
         for (before, after), end in zip(frames, ends, strict=True):
-            pages.append(b"".join([before, *parts[start:end], after]))
+            pages.append(b"".join([before, *pieces[start:end], after]))
             start = end
         return pages
 
-    def _reasons(
+    def _items(
         self,
         ranked: Ranked,
         interests: NDArray[np.float32],
         reader: NDArray[np.int64],
         place: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Objects]:
-        """Return weights, whether there is such a reason, and names: (N, S) each.
-
-        The possible reasons in the order that equal weights keep: the sources, with the article's
-        tags in the place of theirs, and exploration.
-        """
-        by_feature, rows = ranked.shares, ranked.rows[reader, place]
-        sums = [by_feature[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()]
-        shares = np.stack([each[reader, place] for each in sums], axis=1).round(DECIMALS)
+    ) -> tuple[list[bytes], NDArray[np.int64]]:
+        """Return the pieces of N items, one after the other, and how many each has, (N,)."""
+        rows, linked = ranked.rows[reader, place], ranked.linked[reader, place]
+        scores = ranked.scores[reader, place].astype(np.float64).round(DECIMALS)
         tags = self._catalogue.tags[rows]
         tags = tags[:, : np.count_nonzero(tags != NO_TAG, axis=1).max(initial=0)]
-        tag_weights, liked = _divide(shares[:, _AT_TAGS], tags, interests, reader)
-        explored = ranked.explored[reader, place]
-        before, after = slice(_AT_TAGS), slice(_AT_TAGS + 1, None)
-        weights = np.column_stack(
-            [shares[:, before], tag_weights, shares[:, after], np.zeros(len(rows))]
-        )
-        given = np.column_stack([shares[:, before] != 0, liked, shares[:, after] != 0, explored])
-        names = np.empty(weights.shape, dtype=np.object_)
-        past_tags = _AT_TAGS + tags.shape[1]
-        names[:, before] = self._of_sources[before]
-        names[:, _AT_TAGS:past_tags] = self._of_tags[tags]
-        names[:, past_tags:-1] = self._of_sources[after]
-        names[:, -1] = self._explored
-        at_link = _AT_CO_CLICKED + (tags.shape[1] - 1) * (_AT_CO_CLICKED > _AT_TAGS)
-        linked = ranked.linked[reader, place]
-        names[linked >= 0, at_link] = self._texts[linked[linked >= 0], 2]
-        return weights, given, names
-
-    def _pieces(
-        self,
-        ranked: Ranked,
-        weights: NDArray[np.float64],
-        given: NDArray[np.bool_],
-        names: Objects,
-        reader: NDArray[np.int64],
-        place: NDArray[np.int64],
-    ) -> tuple[Objects, NDArray[np.bool_]]:
-        """Return the pieces of the items, (N, P), and which of them there are."""
+        weights, given = _reasons(ranked, tags, interests, reader, place)
+        order = np.argsort(np.where(given, -weights, np.inf), axis=1, kind="stable")
         num_given = np.count_nonzero(given, axis=1)
-        most = max(1, num_given.max(initial=0))
-        order = np.argsort(np.where(given, -weights, np.inf), axis=1, kind="stable")[:, :most]
-        sorted_given = np.arange(most) < num_given[:, None]
-        sorted_weights = np.take_along_axis(weights, order, axis=1)
-        num_items = len(reader)
-        pieces = np.empty((num_items, 3 + 3 * most), dtype=np.object_)
-        of_articles = self._texts[ranked.rows[reader, place]]
-        pieces[:, 0] = of_articles[:, 0]
-        pieces[:, 1] = _numbers(ranked.scores[reader, place].astype(np.float64).round(DECIMALS))
-        pieces[:, 2:-1:3] = b"},"
-        pieces[:, 2] = of_articles[:, 1]
-        pieces[:, 3:-1:3] = np.take_along_axis(names, order, axis=1)
-        pieces[:, 4:-1:3][sorted_given] = _numbers(sorted_weights[sorted_given])
-        followed = np.append(reader[1:] == reader[:-1], [False] * min(num_items, 1))
-        pieces[:, -1] = _ENDS[(num_given > 0) + 2 * followed]
-        kept = np.ones(pieces.shape, dtype=np.bool_)
-        kept[:, 2:-1] = np.repeat(sorted_given, 3, axis=1)
-        kept[:, 2] = True
-        return pieces, kept
+        # From here on (M,): every reason of every item, in order.
+        item, nth = np.nonzero(np.arange(given.shape[1]) < num_given[:, None])
+        column = order[item, nth]
+        # An item is its start, its score, the start of its reasons, then for each a name, a
+        # weight and what separates it from the next, and its end.
+        num_pieces = 3 * num_given + 3 + (num_given == 0)
+        start = np.cumsum(num_pieces) - num_pieces
+        pieces = np.empty(int(num_pieces.sum()), dtype=np.object_)
+        of_articles = self._texts[rows]
+        pieces[start] = of_articles[:, 0]
+        pieces[start + 1] = self._numbers.written(scores)
+        pieces[start + 2] = of_articles[:, 1]
+        at = start[item] + 3 + 3 * nth
+        pieces[at] = self._names(column, item, tags, linked)
+        pieces[at + 1] = self._numbers.written(weights[item, column])
+        pieces[at + 2] = b"},"
+        followed = np.append(reader[1:] == reader[:-1], [False] * min(len(rows), 1))
+        pieces[start + num_pieces - 1] = _ENDS[(num_given > 0) + 2 * followed]
+        return pieces.tolist(), num_pieces
+
+    def _names(
+        self,
+        column: NDArray[np.int64],
+        item: NDArray[np.int64],
+        tags: NDArray[np.int32],
+        linked: NDArray[np.int64],
+    ) -> Objects:
+        """Return what precedes the weights of reasons, (M,).
+
+        column, item: (M,), which of the reasons of which item. tags, linked: (N, T) and (N,).
+        """
+        past = column - _AT_TAGS - tags.shape[1]  # 0 in the first column after the tags
+        names: Objects = self._of_sources[
+            np.where(past < 0, column, past + _AT_TAGS + 1) % len(_NAMES)
+        ]
+        of_tag = np.flatnonzero((column >= _AT_TAGS) & (past < 0))
+        names[of_tag] = self._of_tags[tags[item[of_tag], column[of_tag] - _AT_TAGS]]
+        of_link = np.flatnonzero(column == _AT_CO_CLICKED)
+        link = linked[item[of_link]]
+        names[of_link[link >= 0]] = self._texts[link[link >= 0], 2]
+        return names
 
     def _frames(
         self, user_ids: list[str], recommendation_ids: list[str], now: datetime
@@ -186,9 +172,7 @@ class PageWriter:
 
 def _item(article: EncodedArticle) -> tuple[bytes, bytes]:
     """Return what precedes an item's score, and what follows it up to the first reason."""
-    item = RecommendedItem(
-        article_id=article.article_id, score=0.0, tags=article.tags, reasons=[]
-    )
+    item = RecommendedItem(article_id=article.article_id, score=0.0, tags=article.tags, reasons=[])
     before, after = _cut(_encode(item), b'"score":', b"0.0")
     return before, after.removeprefix(b"0.0").removesuffix(b"]}")
 
@@ -207,9 +191,26 @@ def _cut(encoded: bytes, key: bytes, value: bytes) -> tuple[bytes, bytes]:
     return before + key, value + after
 
 
-def _numbers(values: NDArray[np.float64]) -> list[bytes]:
-    """Return each as msgspec writes it, encoded all at once: 60 ns a number."""
-    return _encode(values.tolist())[1:-1].split(b",") if len(values) else []
+def _reasons(
+    ranked: Ranked,
+    tags: NDArray[np.int32],
+    interests: NDArray[np.float32],
+    reader: NDArray[np.int64],
+    place: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the weights of possible reasons, and whether there is such a reason: (N, S) each.
+
+    In the order that equal weights keep: the sources, with the T tags of the article in the place
+    of theirs, and exploration.
+    """
+    by_feature = ranked.shares
+    sums = [by_feature[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()]
+    shares = np.stack([each[reader, place] for each in sums], axis=1).round(DECIMALS)
+    tag_weights, liked = _divide(shares[:, _AT_TAGS], tags, interests, reader)
+    before, after = shares[:, :_AT_TAGS], shares[:, _AT_TAGS + 1 :]
+    weights = np.column_stack([before, tag_weights, after, np.zeros(len(shares))])
+    given = np.column_stack([before != 0, liked, after != 0, ranked.explored[reader, place]])
+    return weights, given
 
 
 def _divide(

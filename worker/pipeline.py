@@ -235,7 +235,7 @@ class Pipeline:
                 held[i],
                 histories[i],
                 _json.encode(page.profile),
-                _json.encode(page.recommendation),
+                page.recommendation,
                 page.unknown,
                 entry,
                 self._served(page),
@@ -272,7 +272,7 @@ class Pipeline:
                 PageUpdate(
                     user_id,
                     held[i],
-                    _json.encode(page.recommendation),
+                    page.recommendation,
                     self._served(page),
                     found.preferences[i],
                     preferences[i],

@@ -9,10 +9,11 @@ import pytest
 from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref
-from schemas.records import ServedFeatures
+from schemas.records import Recommendation, ServedFeatures
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
 from worker import messages
 from worker.catalogue import Catalogue
+from worker.page_json import PageWriter
 from worker.reading import Reading, read, tag_interests
 from worker.recommend.features import (
     AGE_ROWS,
@@ -232,15 +233,21 @@ def test_reasons_add_up_to_the_score() -> None:
     reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
     found = made.rank(reading, tastes, NOW_MS, 10)
     assert found.shares.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
-    pages = messages.recommendations(
-        ["u1", "u2"], ["r1", "r2"], found, tastes.interests, news, MANIFEST, NOW
+    pages = PageWriter(news, MANIFEST).write(
+        ["u1", "u2"], ["r1", "r2"], found, tastes.interests, NOW
     )
-    items = [item for page in pages for item in page.items]
+    items = [
+        item for page in pages for item in msgspec.json.decode(page, type=Recommendation).items
+    ]
     assert len(items) == 20
-    for record in messages.served_features(pages, found, NOW_MS):
-        assert msgspec.json.decode(msgspec.json.encode(record), type=ServedFeatures) == record
-        assert list(record.features) == list(FEATURES)
-        for served in record.items:
+    logged = messages.served_features(["r1", "r2"], found, news, NOW_MS)
+    for features, record in zip(logged, records, strict=True):
+        assert msgspec.json.decode(msgspec.json.encode(features), type=ServedFeatures) == features
+        assert list(features.features) == list(FEATURES)
+        assert [each.article_id for each in features.items] == [
+            each.article_id for each in record.items
+        ]
+        for served in features.items:
             assert len(served.values) == len(served.weights) == NUM_FEATURES
     for item in items:
         total = sum(reason.weight for reason in item.reasons)
