@@ -108,7 +108,8 @@ class PageWriter:
         pieces[at] = self._names(column, item, tags, linked)
         pieces[at + 1] = self._numbers.written(weights[item, column])
         pieces[at + 2] = b"},"
-        followed = np.append(reader[1:] == reader[:-1], [False] * min(len(rows), 1))
+        followed = np.zeros(len(rows), dtype=np.int64)
+        followed[:-1] = reader[1:] == reader[:-1]
         pieces[start + num_pieces - 1] = _ENDS[(num_given > 0) + 2 * followed]
         return pieces.tolist(), num_pieces
 

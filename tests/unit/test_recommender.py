@@ -236,9 +236,8 @@ def test_reasons_add_up_to_the_score() -> None:
     pages = PageWriter(news, MANIFEST).write(
         ["u1", "u2"], ["r1", "r2"], found, tastes.interests, NOW
     )
-    items = [
-        item for page in pages for item in msgspec.json.decode(page, type=Recommendation).items
-    ]
+    records = [msgspec.json.decode(page, type=Recommendation) for page in pages]
+    items = [item for record in records for item in record.items]
     assert len(items) == 20
     logged = messages.served_features(["r1", "r2"], found, news, NOW_MS)
     for features, record in zip(logged, records, strict=True):
