@@ -31,6 +31,10 @@ assert _AT_CO_CLICKED < _AT_TAGS
 _ENDS = np.array([b"]}", b"}]}", b"]},", b"}]},"], dtype=np.object_)
 """What ends an item: without reasons and with some; then both again where another item follows."""
 
+# A key with its quotes is found nowhere else in JSON: within a string they would be escaped.
+_ITEMS = b'"items":['
+_SCORE = b'"score":'
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +77,7 @@ class PageWriter:
         start = 0
         frames = self._frames(user_ids, recommendation_ids, now)
         for (before, after), end in zip(frames, ends, strict=True):
-            pages.append(b"".join([before, *pieces[start:end], after]))
+            pages.append(b"".join((before, _ITEMS, b"".join(pieces[start:end]), after)))
             start = end
         return pages
 
@@ -124,11 +128,10 @@ class PageWriter:
 
         column, item: (M,), which of the reasons of which item. tags, linked: (N, T) and (N,).
         """
-        past = column - _AT_TAGS - tags.shape[1]  # 0 in the first column after the tags
-        names: Objects = self._of_sources[
-            np.where(past < 0, column, past + _AT_TAGS + 1) % len(_NAMES)
-        ]
-        of_tag = np.flatnonzero((column >= _AT_TAGS) & (past < 0))
+        past = column - (_AT_TAGS + tags.shape[1])  # 0 in the first column after the tags
+        source = np.where(past < 0, np.minimum(column, _AT_TAGS), past + (_AT_TAGS + 1))
+        names: Objects = self._of_sources[source]
+        of_tag = np.flatnonzero(source == _AT_TAGS)
         names[of_tag] = self._of_tags[tags[item[of_tag], column[of_tag] - _AT_TAGS]]
         of_link = np.flatnonzero(column == _AT_CO_CLICKED)
         link = linked[item[of_link]]
@@ -138,7 +141,7 @@ class PageWriter:
     def _frames(
         self, user_ids: list[str], recommendation_ids: list[str], now: datetime
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what precedes the items of each page, and what follows them."""
+        """Yield what precedes the list of items of each page, and what follows its start."""
         for user_id, recommendation_id in zip(user_ids, recommendation_ids, strict=True):
             page = Recommendation(
                 recommendation_id=recommendation_id,
@@ -147,7 +150,8 @@ class PageWriter:
                 model_version=self._version,
                 generated_at=now,
             )
-            yield _cut(_encode(page), b'"items":[', b"]")
+            before, _, after = _encode(page).partition(_ITEMS)
+            yield before, after
 
     def _follow(self, rows: NDArray[np.int64], linked: NDArray[np.int64]) -> None:
         """Encode what is new, or was replaced, of the articles that are to be named."""
@@ -174,22 +178,13 @@ class PageWriter:
 def _item(article: EncodedArticle) -> tuple[bytes, bytes]:
     """Return what precedes an item's score, and what follows it up to the first reason."""
     item = RecommendedItem(article_id=article.article_id, score=0.0, tags=article.tags, reasons=[])
-    before, after = _cut(_encode(item), b'"score":', b"0.0")
-    return before, after.removeprefix(b"0.0").removesuffix(b"]}")
+    before, _, after = _encode(item).partition(_SCORE)
+    return before + _SCORE, after.removeprefix(b"0.0").removesuffix(b"]}")
 
 
 def _reason(name: str) -> bytes:
     """Return what precedes a reason's weight."""
     return _encode(Reason(name=name, weight=0.0)).removesuffix(b"0.0}")
-
-
-def _cut(encoded: bytes, key: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Return JSON up to a value and from it on.
-
-    A key with its quotes is found nowhere else: within a string they would be escaped.
-    """
-    before, _, after = encoded.partition(key + value)
-    return before + key, value + after
 
 
 def _reasons(
