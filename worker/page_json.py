@@ -1,7 +1,7 @@
 """Front pages as the JSON of `Recommendation`, put together from parts that are encoded once.
 
 A page is some fifty reasons, each with a name that hundreds of pages share: to build a record of
-each and encode it took 90 us a reader. Here the text around the numbers is kept for each article
+each and encode it took three times as long. Here the text around the numbers is kept for each article
 and tag, the numbers of a batch are encoded at once, and a page is one join. Byte for byte it is
 what msgspec makes of the records.
 """
@@ -51,9 +51,10 @@ class PageWriter:
         self._numbers = Numbers()
         self._made_of: list[EncodedArticle | None] = []
         # By catalogue row: what precedes an item's score, what follows it up to the first reason,
-        # and what precedes the weight of a reason that names the article.
-        self._texts: Objects = np.empty((0, 3), dtype=np.object_)
-        self._of_tags: Objects = np.array([b""], dtype=np.object_)  # the last: of no tag
+        # and what precedes the weight of a reason that names the article, as an item's first and
+        # as a later one.
+        self._texts: Objects = np.empty((0, 4), dtype=np.object_)
+        self._of_tags: Objects = np.empty((1, 2), dtype=np.object_)  # the last: of no tag
         self._of_sources: Objects = np.array([_reason(name) for name in _NAMES], dtype=np.object_)
 
     def write(
@@ -99,19 +100,18 @@ class PageWriter:
         # From here on (M,): every reason of every item, in order.
         item, nth = np.nonzero(np.arange(given.shape[1]) < num_given[:, None])
         column = order[item, nth]
-        # An item is its start, its score, the start of its reasons, then for each a name, a
-        # weight and what separates it from the next, and its end.
-        num_pieces = 3 * num_given + 3 + (num_given == 0)
+        # An item is its start, its score, the start of its reasons, then for each a name and a
+        # weight, and its end.
+        num_pieces = 4 + 2 * num_given
         start = np.cumsum(num_pieces) - num_pieces
         pieces = np.empty(int(num_pieces.sum()), dtype=np.object_)
         of_articles = self._texts[rows]
         pieces[start] = of_articles[:, 0]
         pieces[start + 1] = self._numbers.written(scores)
         pieces[start + 2] = of_articles[:, 1]
-        at = start[item] + 3 + 3 * nth
-        pieces[at] = self._names(column, item, tags, linked)
+        at = start[item] + 3 + 2 * nth
+        pieces[at] = self._names(column, item, (nth > 0).astype(np.int64), tags, linked)
         pieces[at + 1] = self._numbers.written(weights[item, column])
-        pieces[at + 2] = b"},"
         followed = np.zeros(len(rows), dtype=np.int64)
         followed[:-1] = reader[1:] == reader[:-1]
         pieces[start + num_pieces - 1] = _ENDS[(num_given > 0) + 2 * followed]
@@ -121,21 +121,22 @@ class PageWriter:
         self,
         column: NDArray[np.int64],
         item: NDArray[np.int64],
+        later: NDArray[np.int64],
         tags: NDArray[np.int32],
         linked: NDArray[np.int64],
     ) -> Objects:
         """Return what precedes the weights of reasons, (M,).
 
-        column, item: (M,), which of the reasons of which item. tags, linked: (N, T) and (N,).
+        column, item: (M,), which of the reasons of which item. later: (M,), 0 for an item's
+        first. tags, linked: (N, T) and (N,).
         """
         past = column - (_AT_TAGS + tags.shape[1])  # 0 in the first column after the tags
         source = np.where(past < 0, np.minimum(column, _AT_TAGS), past + (_AT_TAGS + 1))
-        names: Objects = self._of_sources[source]
+        names: Objects = self._of_sources[source, later]
         of_tag = np.flatnonzero(source == _AT_TAGS)
-        names[of_tag] = self._of_tags[tags[item[of_tag], column[of_tag] - _AT_TAGS]]
-        of_link = np.flatnonzero(column == _AT_CO_CLICKED)
-        link = linked[item[of_link]]
-        names[of_link[link >= 0]] = self._texts[link[link >= 0], 2]
+        names[of_tag] = self._of_tags[tags[item[of_tag], column[of_tag] - _AT_TAGS], later[of_tag]]
+        of_link = np.flatnonzero((column == _AT_CO_CLICKED) & (linked >= 0)[item])
+        names[of_link] = self._texts[linked[item[of_link]], 2 + later[of_link]]
         return names
 
     def _frames(
@@ -159,9 +160,9 @@ class PageWriter:
         num_tags = len(self._of_tags) - 1
         if num_tags < len(tag_names):
             fresh = [_reason(f"tag:{name}") for name in tag_names[num_tags:]]
-            self._of_tags = np.array([*self._of_tags[:-1], *fresh, b""], dtype=np.object_)
+            self._of_tags = np.array([*self._of_tags[:-1], *fresh, (b"", b"")], dtype=np.object_)
         if len(self._texts) < len(articles):
-            texts = np.empty((2 * len(articles), 3), dtype=np.object_)
+            texts = np.empty((2 * len(articles), 4), dtype=np.object_)
             texts[: len(self._texts)] = self._texts
             self._texts = texts
             self._made_of += [None] * (len(texts) - len(self._made_of))
@@ -172,7 +173,7 @@ class PageWriter:
             if self._made_of[row] is not article:
                 self._made_of[row] = article
                 self._texts[row, :2] = _item(article)
-                self._texts[row, 2] = _reason(f"{CO_CLICKED}:{article.article_id}")
+                self._texts[row, 2:] = _reason(f"{CO_CLICKED}:{article.article_id}")
 
 
 def _item(article: EncodedArticle) -> tuple[bytes, bytes]:
@@ -182,9 +183,10 @@ def _item(article: EncodedArticle) -> tuple[bytes, bytes]:
     return before + _SCORE, after.removeprefix(b"0.0").removesuffix(b"]}")
 
 
-def _reason(name: str) -> bytes:
-    """Return what precedes a reason's weight."""
-    return _encode(Reason(name=name, weight=0.0)).removesuffix(b"0.0}")
+def _reason(name: str) -> tuple[bytes, bytes]:
+    """Return what precedes the weight of an item's first reason, and of a later one."""
+    first = _encode(Reason(name=name, weight=0.0)).removesuffix(b"0.0}")
+    return first, b"}," + first
 
 
 def _reasons(
