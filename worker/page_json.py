@@ -2,8 +2,8 @@
 
 A page is some fifty reasons, each with a name that hundreds of pages share: to build a record of
 each and encode it took three times as long. Here the text around the numbers is kept for each
-article and tag, the numbers of a batch are encoded at once, and a page is one join. Byte for byte
-it is what msgspec makes of the records.
+article and tag, weights are sorted and rounded for all readers at once, and a page is one join.
+Byte for byte it is what msgspec makes of the records.
 """
 
 from collections.abc import Iterator
