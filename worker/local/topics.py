@@ -14,6 +14,7 @@ from schemas.errors import UnavailableError
 
 ClientConfig = Mapping[str, str | int | float | bool]
 _POLL_S = 0.05
+_NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 
 
 class TopicError(UnavailableError):
@@ -54,6 +55,8 @@ def create_topics(
             try:
                 outcome.result(timeout_s)
             except KafkaException as error:
+                if error.args[0].code() in _NO_ANSWER:
+                    raise  # it is the broker that is missing, whatever the topic
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise TopicError(f"topic {name}: {error.args[0].str()}") from error
         return _wait_for_leaders(admin, topics, deadline)

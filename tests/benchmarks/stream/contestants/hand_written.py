@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from tests.benchmarks.stream.contestants.parts import Parts, Record, settings_of_process
 from worker.kafka_security import librdkafka_config
@@ -41,7 +41,7 @@ async def _run(parts: Parts, running: list[bool]) -> None:
             messages = fetch(consumer, settings.batch_size)
             if messages:
                 await parts.take(messages)
-                consumer.commit(asynchronous=True)
+                consumer.commit(offsets=ends(messages), asynchronous=True)
     finally:
         consumer.close()
         await parts.redis.aclose()
@@ -55,6 +55,16 @@ def fetch(consumer: Consumer, batch_size: int) -> list[Record]:
         return []
     rest = consumer.consume(batch_size - 1, 0)
     return [record(message) for message in (first, *rest)]
+
+
+def ends(records: list[Record]) -> list[TopicPartition]:
+    """Return where the partitions are to be gone on with.
+
+    Said out loud: a commit without it is of what has been fetched by the time it is sent, which
+    may be the next batch, not stored yet.
+    """
+    last = {(record.topic, record.partition): record.offset for record in records}
+    return [TopicPartition(*place, offset + 1) for place, offset in last.items()]
 
 
 def record(message: Message) -> Record:
