@@ -54,21 +54,22 @@ class BatchLessons:
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
         seen from later, whatever the time of its click.
         """
-        told = [
-            pack_counted(history, positions, None, member) if positions else b""
-            for history, positions, member in zip(histories, counted, memberships, strict=True)
-        ]
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
+        learned: dict[int, tuple[Lesson | None, NDArray[np.float32]]] = {}
         for group, moment_ms in _moments(times_ms, now_ms):
             seen = self._eye.see([before_click(histories[i], first[i]) for i in group])
             clicked = self._catalogue.find(
                 np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
             )
             lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
-            for i, lesson, member in zip(group, lessons, members(seen.tastes), strict=True):
-                told[i] = pack_counted(histories[i], counted[i], lesson, member)
-        return told
+            learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
+        return [
+            pack_counted(history, counted[i], *learned.get(i, (None, memberships[i])))
+            if counted[i]
+            else b""
+            for i, history in enumerate(histories)
+        ]
 
     def impressions(
         self, before: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
