@@ -20,6 +20,7 @@ from worker.recommend.options import Options
 from worker.recommend.pages import Tastes
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
+from worker.terms import NUM_TERMS
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -27,15 +28,18 @@ WIDTH = 64
 BATCH = 128
 
 
-def build(num_articles: int, num_clicks: int) -> tuple[Recommender, Catalogue]:
-    """Return a recommender that has seen a stream."""
+def build(
+    num_articles: int, num_clicks: int, width: int = WIDTH, num_words: int = 0
+) -> tuple[Recommender, Catalogue]:
+    """Return a recommender that has seen a stream. num_words: of each article."""
     random = np.random.default_rng(0)
-    catalogue = Catalogue(WIDTH, np.dtype("<f4"))
+    catalogue = Catalogue(width, np.dtype("<f4"))
     for number in range(num_articles):
         tags = [f"t{tag}" for tag in random.choice(60, 3, replace=False)]
-        row = random.normal(size=WIDTH).astype("<f4").tobytes()
+        row = random.normal(size=width).astype("<f4").tobytes()
         age_ms = int(random.integers(1, 500) * HOUR_MS)
-        catalogue.put(EncodedArticle(f"a{number}", "v", row, tags, NOW_MS - age_ms, "en"))
+        terms = (random.zipf(1.2, num_words) % NUM_TERMS).astype("<u2").tobytes()
+        catalogue.put(EncodedArticle(f"a{number}", "v", row, tags, NOW_MS - age_ms, "en", terms))
     statistics = Statistics()
     recommender = Recommender(catalogue, statistics, Options())
     items = statistics.number(catalogue.refs())

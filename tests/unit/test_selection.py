@@ -12,9 +12,8 @@ def articles(*tags: tuple[int, ...], vectors: list[list[float]] | None = None) -
     for row, each in enumerate(tags):
         table[row, : len(each)] = each
     rows = np.zeros((len(tags), 2)) if vectors is None else np.array(vectors)
-    terms = np.full((len(tags), 1), -1, dtype=np.int32)
     languages = np.full(len(tags), -1, dtype=np.int16)
-    return Articles(table, languages, terms, rows.astype(np.float32))
+    return Articles(table, languages, rows.astype(np.float32))
 
 
 def chosen(

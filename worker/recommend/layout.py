@@ -7,8 +7,9 @@ from worker.catalogue import NO_LANGUAGE, NO_TAG, UNPUBLISHED_MS, Catalogue
 from worker.reading import Reading
 from worker.recommend.filters import may_show
 from worker.recommend.options import Options
-from worker.recommend.state import Articles
+from worker.recommend.state import Articles, TermLists
 from worker.recommend.statistics import Statistics
+from worker.recommend.subjects import list_terms
 from worker.terms import NO_TERM, TEXT_WIDTH, rarity_of, tag_term, text_vectors
 
 RARITY_GROWTH = 1.25
@@ -22,6 +23,7 @@ class Layout:
 
     Attributes:
         articles: see `state.Articles`.
+        terms: see `state.TermLists`.
         item_of_row: (M,) int64, the number of each catalogue row.
         row_of: (N,) int64, the catalogue row of each number, -1 where the catalogue has none.
         published_ms: (N,) int64, -1 where not known.
@@ -39,6 +41,7 @@ class Layout:
         self._weighed = 0
         self.state = (-1, -1, -1)
         self.articles: Articles
+        self.terms: TermLists
         self.item_of_row: NDArray[np.int64]
         self.row_of: NDArray[np.int64]
         self.published_ms: NDArray[np.int64]
@@ -120,13 +123,12 @@ class Layout:
         tags[known] = catalogue.tags[rows]
         languages = np.full(num_items, NO_LANGUAGE, dtype=np.int16)
         languages[known] = catalogue.languages[rows]
-        terms = np.full((num_items, catalogue.terms.shape[1]), NO_TERM, dtype=np.int32)
-        terms[known] = catalogue.terms[rows]
+        self.terms = list_terms(catalogue.terms, row_of)
         vectors = np.zeros((num_items, TEXT_WIDTH), dtype=np.float32)
         vectors[known] = self._vectors[rows]
         self.published_ms = np.full(num_items, -1, dtype=np.int64)
         self.published_ms[known] = catalogue.published_ms[rows]
         self.may_show = np.zeros(num_items, dtype=np.bool_)
         self.may_show[self.item_of_row] = may_show(catalogue, self._options.filters)
-        self.articles = Articles(tags, languages, terms, vectors)
+        self.articles = Articles(tags, languages, vectors)
         self.row_of = row_of

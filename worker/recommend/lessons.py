@@ -116,7 +116,7 @@ def learn_click(
     for c in range(num):
         if abs(missed[c]) < _NOTHING:
             continue
-        write_row(moment.features[listed[c]], table[c], scale, row)
+        write_row(moment.features, moment.place[listed[c]], table[c], scale, row)
         age, quiet = divmod(moment.kind[listed[c]], NUM_QUIETS)
         for feature in range(NUM_FEATURES):
             gradient[0, feature] += missed[c] * row[feature]

@@ -140,13 +140,15 @@ def explain(
     own: (B, k, R), raw features of the readers. features: (B, k, F). used: (B, k, F), the weights;
     features times weights add up to the score. common: (B, F), those for any article.
     """
+    of_article, places = moment.features, moment.place
     for reader in range(len(page)):
         kind = kind_of(reader, moment, readers)
         reader_weights(weights, kind, common[reader])
         for place in range(page.shape[1]):
             item = page[reader, place]
             if item >= 0:
-                write_row(moment.features[item], own[reader, place], scale, features[reader, place])
+                at = places[item]
+                write_row(of_article, at, own[reader, place], scale, features[reader, place])
                 weights_of(weights, kind, moment.kind[item], used[reader, place])
 
 
@@ -167,7 +169,7 @@ def describe(
     add_co_clicks(0, items, co, rarities(co), readers, sums)
     fill_features(0, given, moment, items, sums, articles, readers, table)
     for c in range(len(given)):
-        write_row(moment.features[given[c]], table[c], scale, out[c])
+        write_row(moment.features, moment.place[given[c]], table[c], scale, out[c])
 
 
 @compiled

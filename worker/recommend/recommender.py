@@ -224,7 +224,7 @@ class Recommender:
         if gradient is not None:
             self.statistics.learn_shown(gradient)
         items = self._layout.item_of_row[rows]
-        self.statistics.count_impression(items, clicked, self._layout.articles.terms[items])
+        self.statistics.count_impression(items, clicked, self.catalogue.terms[rows])
 
     def impression_lessons(
         self,
@@ -291,7 +291,8 @@ class Recommender:
             len(layout.row_of),
             layout.shown_at(now_ms),
             layout.published_ms,
-            articles,
+            articles.tags,
+            layout.terms,
             self.statistics.terms,
             len(self.catalogue.tag_names),
             self._weights(),

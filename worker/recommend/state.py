@@ -49,14 +49,24 @@ class Articles(NamedTuple):
     Attributes:
         tags: (N, T) int32, -1 beyond the last.
         languages: (N,) int16, -1 where not known.
-        terms: (N, MAX_TERMS) int32; see `worker.terms`.
         vectors: (N, D) float32 of length 1 or 0; see `worker.terms.text_vectors`.
     """
 
     tags: NDArray[np.int32]
     languages: NDArray[np.int16]
-    terms: NDArray[np.int32]
     vectors: NDArray[np.float32]
+
+
+class TermLists(NamedTuple):
+    """The terms of N articles, one after another; see `worker.terms`.
+
+    Attributes:
+        starts: (N + 1,) int64; article n has `numbers[starts[n]:starts[n + 1]]`.
+        numbers: (E,) uint16.
+    """
+
+    starts: NDArray[np.int64]
+    numbers: NDArray[np.uint16]
 
 
 class Terms(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.state import NEVER_MS, Items, Terms
+from worker.recommend.state import NEVER_MS, Items, TermLists, Terms
 
 TERM_HALF_LIVES_MS = np.array([24.0, 672.0]) * 3_600_000.0
 """Now, and usually."""
@@ -81,16 +81,56 @@ def _heat(known: Terms, term: int) -> float:
 
 
 @compiled
-def heat_of(heat: NDArray[np.float32], terms: NDArray[np.int32]) -> float:
-    """Return the mean heat, (V,), of an article's terms, (T,)."""
-    total = 0.0
-    num = 0
-    for at in range(len(terms)):
-        if terms[at] < 0:
-            break
-        total += heat[terms[at]]
-        num += 1
-    return total / max(num, 1)
+def list_terms(terms: NDArray[np.int32], row_of: NDArray[np.int64]) -> TermLists:
+    """Return the terms, (M, MAX_TERMS) by row, of N articles by their rows, -1 for none."""
+    starts = np.zeros(len(row_of) + 1, dtype=np.int64)
+    for item in range(len(row_of)):
+        row, num = row_of[item], 0
+        while row >= 0 and num < terms.shape[1] and terms[row, num] >= 0:
+            num += 1
+        starts[item + 1] = starts[item] + num
+    numbers = np.empty(starts[-1], dtype=np.uint16)
+    for item in range(len(row_of)):
+        for place in range(starts[item + 1] - starts[item]):
+            numbers[starts[item] + place] = terms[row_of[item], place]
+    return TermLists(starts, numbers)
+
+
+@compiled
+def heats_of(
+    heat: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    numbers: NDArray[np.uint16],
+    offered: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the mean heat, (V,), of the terms of M of the articles; see `state.TermLists`."""
+    for place in range(len(offered)):
+        start, end = starts[offered[place]], starts[offered[place] + 1]
+        total = 0.0
+        for at in range(start, end):
+            total += heat[numbers[at]]
+        out[place] = total / (end - start) if end > start else 0.0
+
+
+@compiled
+def appeals_of(
+    own: NDArray[np.float32],
+    appeal: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    numbers: NDArray[np.uint16],
+    offered: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write what `appeal_of` says of M of N articles. own: (N, 2), of the articles themselves."""
+    of_term = appeal[:, 0].copy()
+    for place in range(len(offered)):
+        item = offered[place]
+        start, end = starts[item], starts[item + 1]
+        total = 0.0
+        for at in range(start, end):
+            total += of_term[numbers[at]]
+        out[place] = own[item, 0] + total / np.sqrt(max(end - start, 1))
 
 
 @compiled

@@ -11,6 +11,7 @@ from worker.compiled import compiled
 from worker.recommend.features import (
     AGE_ROWS,
     GAP_ROWS,
+    KIND,
     LENGTH_ROWS,
     NUM_ARTICLE,
     NUM_FEATURES,
@@ -79,13 +80,19 @@ def score_candidates(
 
 @compiled
 def write_row(
-    of_article: NDArray[np.float32],
+    features: NDArray[np.float32],
+    place: int,
     own: NDArray[np.float32],
     scale: NDArray[np.float64],
     out: NDArray[np.float32],
 ) -> None:
-    """Write all features, (F,): those of an article, (A,), and raw ones of a reader, (R,)."""
+    """Write all features, (F,): those of an article, and raw ones of a reader, (R,).
+
+    features: (A, M) of the articles on offer; place: among them, -1 of one that is not.
+    """
     for feature in range(NUM_ARTICLE):
-        out[feature] = of_article[feature]
+        out[feature] = features[feature, place] if place >= 0 else 0.0
+    if place < 0:
+        out[KIND] = scale[KIND]
     for feature in range(NUM_READER):
         out[NUM_ARTICLE + feature] = own[feature] * scale[NUM_ARTICLE + feature]
