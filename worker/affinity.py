@@ -20,6 +20,8 @@ class AffinityTable:
     def __init__(self, affinity: TagAffinity) -> None:
         self._tags = affinity.tags
         self._bounds = np.asarray(affinity.age_bounds, dtype=np.float64)
+        self._numbered: Catalogue | None = None
+        self._numbers = np.empty(0, dtype=int)  # they stay, as long as the catalogue does
         # (S, A): segments by tags, in the order of `membership`.
         self._lift = np.asarray(
             [*affinity.gender, *affinity.income, *affinity.age], dtype=np.float32
@@ -32,9 +34,11 @@ class AffinityTable:
         this one read the tag twice as often as all readers do; 0 is neutral or not known.
         """
         lift = membership(estimates, self._bounds) @ self._lift / 3.0  # (B, A)
-        numbers = [catalogue.tag_number(tag) for tag in self._tags]
+        if self._numbered is not catalogue:
+            self._numbered = catalogue
+            self._numbers = np.array([catalogue.tag_number(tag) for tag in self._tags], dtype=int)
         table = np.zeros((len(lift), len(catalogue.tag_names)), dtype=np.float32)
-        table[:, numbers] = lift
+        table[:, self._numbers] = lift
         return table
 
 

@@ -5,8 +5,8 @@ reader's newest clicks into who they may be. A two-stage bundle keeps article ve
 the profile head; a reference bundle keeps token ids and runs the whole network per reader.
 
 Results do not depend on what else is in the batch: graphs run on fixed shapes (see
-`ROWS_PER_RUN`), so that a replay gives equal profiles. How many of a reader's clicks a run has
-room for may follow from the reader's own history only.
+`ROWS_PER_RUN` and `FEW_ROWS`), so that a replay gives equal profiles. How many of a reader's
+clicks a run has room for may follow from the reader's own history only.
 """
 
 from collections.abc import Sequence
@@ -40,6 +40,11 @@ ROWS_PER_RUN = 32
 A matrix product may sum in another order for another number of rows, and one bit of difference
 in a vector would become another profile.
 """
+
+FEW_ROWS = 8
+"""Rows of a run for what is left of a batch, if it is so few, where a graph gives for each row the
+very bits that it gives among `ROWS_PER_RUN`: that is tried when it is loaded. Blocks of so many are
+what matrix products are made of; an odd row out is summed otherwise."""
 
 SHORTEST_WINDOW = 8
 """Clicks. One more window size is one more run of `ROWS_PER_RUN` for a batch of a few readers;
@@ -115,6 +120,7 @@ class TwoStageModel:
         inputs = ["vectors", "ages_hours", "mask"]
         self._head = open_graph(bundle, manifest, PROFILE_HEAD, inputs, ESTIMATE_OUTPUTS)
         self.windows: Sequence[int] = _window_sizes(manifest.max_clicks)
+        self._few = all(self._alike_in_few(size) for size in self.windows)
 
     def encode(self, texts: list[str]) -> NDArray[np.generic]:
         """Return the vectors (len(texts), D) float32."""
@@ -134,7 +140,29 @@ class TwoStageModel:
     ) -> Estimates:
         """Run the profile head."""
         feeds = {"vectors": rows, "ages_hours": ages_hours, "mask": mask}
-        return _estimate(self._head, feeds, self.manifest)
+        return _estimate(self._head, feeds, self.manifest, few=self._few)
+
+    def _alike_in_few(self, window: int) -> bool:
+        """Try whether the profile head says the same in runs of a few rows."""
+        random = np.random.default_rng(0)
+        shape = (ROWS_PER_RUN, window)
+        feeds: dict[str, NDArray[np.generic]] = {
+            "vectors": random.normal(size=(*shape, self.manifest.row_width)).astype(np.float32),
+            "ages_hours": np.sort(random.exponential(100.0, shape)).astype(np.float32),
+            "mask": (random.random(shape) < random.random((ROWS_PER_RUN, 1))).astype(np.float32),
+        }
+        feeds["mask"][:, 0] = 1.0  # type: ignore[call-overload]
+        whole = self._head.run(list(ESTIMATE_OUTPUTS), feeds)
+        for start in range(0, ROWS_PER_RUN, FEW_ROWS):
+            part = slice(start, start + FEW_ROWS)
+            few = self._head.run(
+                list(ESTIMATE_OUTPUTS), {name: feed[part] for name, feed in feeds.items()}
+            )
+            if not all(
+                np.array_equal(one[part], other) for one, other in zip(whole, few, strict=True)
+            ):
+                return False
+        return True
 
 
 class ReferenceModel:
@@ -186,13 +214,17 @@ def _estimate(
     session: onnxruntime.InferenceSession,
     feeds: dict[str, NDArray[np.generic]],
     manifest: Manifest,
+    *,
+    few: bool = False,
 ) -> Estimates:
+    """Run a graph. few: whether runs of `FEW_ROWS` give the same."""
     size = len(next(iter(feeds.values())))
     result = no_estimates(size, len(manifest.income_groups))
     for start, part in _runs(size):
+        rows = FEW_ROWS if few and part.stop - start <= FEW_ROWS else ROWS_PER_RUN
         run = session.run(
             list(ESTIMATE_OUTPUTS),
-            {name: _pad(feed[part]) for name, feed in feeds.items()},
+            {name: _pad(feed[part], rows) for name, feed in feeds.items()},
         )
         for whole, values in zip(result, run, strict=True):
             whole[part] = values[: part.stop - start]
@@ -206,8 +238,8 @@ def _runs(size: int) -> list[tuple[int, slice]]:
     ]
 
 
-def _pad(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    missing = ROWS_PER_RUN - len(rows)
+def _pad(rows: NDArray[np.generic], size: int = ROWS_PER_RUN) -> NDArray[np.generic]:
+    missing = size - len(rows)
     if not missing:
         return rows
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), dtype=rows.dtype)])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, read_entries
-from worker.catalogue import NO_TAG, Catalogue
+from worker.catalogue import NO_LANGUAGE, NO_TAG, Catalogue
 from worker.compiled import compiled
 
 MS_PER_HOUR = 3_600_000.0
@@ -90,15 +90,35 @@ def languages_read(reading: Reading, catalogue: Catalogue) -> NDArray[np.bool_]:
     Those of at least a tenth of the window's clicks, so that one stray click does not bring a
     language for good; every language for a reader of whom no click tells one.
     """
-    reader_of, click = np.nonzero(reading.known)
-    numbers = catalogue.languages[reading.rows[reading.window[reader_of, click]]]
-    num_of = np.zeros((len(reading.present), catalogue.num_languages + 1), dtype=np.int64)
-    np.add.at(num_of, (reader_of, numbers), 1)  # NO_LANGUAGE, -1, is the last column
-    total = num_of[:, :-1].sum(axis=1, keepdims=True)
-    reads: NDArray[np.bool_] = (num_of * STRAY_SHARE >= total) & (num_of > 0)
-    reads[total[:, 0] == 0] = True
-    reads[:, -1] = True
+    num_readers, window_size = reading.known.shape
+    reads = np.ones((num_readers, catalogue.num_languages + 1), dtype=np.bool_)
+    _find_languages(reading.starts, reading.rows, window_size, catalogue.languages, reads)
     return reads
+
+
+@compiled
+def _find_languages(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    window_size: int,
+    languages: NDArray[np.int16],
+    reads: NDArray[np.bool_],
+) -> None:
+    """Take from all languages, (R, L + 1), those that readers do not read, but for the last."""
+    num_languages = reads.shape[1] - 1
+    clicks = np.zeros(num_languages, dtype=np.int64)
+    for reader in range(len(reads)):
+        clicks[:] = 0
+        total = 0
+        for click in range(starts[reader], min(starts[reader] + window_size, starts[reader + 1])):
+            if rows[click] >= 0 and languages[rows[click]] != NO_LANGUAGE:
+                clicks[languages[rows[click]]] += 1
+                total += 1
+        if not total:
+            continue
+        for language in range(num_languages):
+            read = clicks[language] > 0 and clicks[language] * STRAY_SHARE >= total
+            reads[reader, language] = read
 
 
 def tag_interests(

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.catalogue import NO_LANGUAGE, NO_TAG, UNPUBLISHED_MS, Catalogue
+from worker.compiled import compiled
 from worker.reading import Reading
 from worker.recommend.filters import may_show
 from worker.recommend.options import Options
@@ -74,18 +75,20 @@ class Layout:
 
         As bounds (B + 1,) of readers, and articles and times (C,).
         """
-        num_readers = len(reading.starts) - 1
-        reader_of = np.repeat(np.arange(num_readers), np.diff(reading.starts))
-        known = np.flatnonzero(reading.rows >= 0)
-        items = self.item_of_row[reading.rows[known]]
-        # Of equal pairs the last is the oldest.
-        pairs = reader_of[known] * max(len(self.row_of), 1) + items
-        _, first = np.unique(pairs[::-1], return_index=True)
-        kept = np.sort(len(known) - 1 - first)
-        counts = np.bincount(reader_of[known[kept]], minlength=num_readers)
-        starts = np.zeros(num_readers + 1, dtype=np.int64)
-        np.cumsum(counts, out=starts[1:])
-        return starts, items[kept], reading.times_ms[known[kept]]
+        starts = np.zeros(len(reading.starts), dtype=np.int64)
+        items = np.empty(len(reading.rows), dtype=np.int64)
+        times_ms = np.empty(len(reading.rows), dtype=np.int64)
+        num = _distinct(
+            reading.starts,
+            reading.rows,
+            reading.times_ms,
+            self.item_of_row,
+            np.full(len(self.row_of), -1, dtype=np.int64),
+            starts,
+            items,
+            times_ms,
+        )
+        return starts, items[:num], times_ms[:num]
 
     def _number(self) -> None:
         catalogue, statistics = self._catalogue, self._statistics
@@ -132,3 +135,33 @@ class Layout:
         self.may_show[self.item_of_row] = may_show(catalogue, self._options.filters)
         self.articles = Articles(tags, languages, vectors)
         self.row_of = row_of
+
+
+@compiled
+def _distinct(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    item_of_row: NDArray[np.int64],
+    seen_by: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    items: NDArray[np.int64],
+    first_ms: NDArray[np.int64],
+) -> int:
+    """Write what `Layout.distinct_clicks` returns; seen_by: (N,), -1. Return how many there are."""
+    num = 0
+    for reader in range(len(starts) - 1):
+        begin = num
+        for click in range(starts[reader + 1] - 1, starts[reader] - 1, -1):  # the oldest first
+            row = rows[click]
+            if row < 0:
+                continue
+            item = item_of_row[row]
+            if seen_by[item] != reader:
+                seen_by[item] = reader
+                items[num], first_ms[num] = item, times_ms[click]
+                num += 1
+        items[begin:num] = items[begin:num][::-1].copy()
+        first_ms[begin:num] = first_ms[begin:num][::-1].copy()
+        bounds[reader + 1] = num
+    return num

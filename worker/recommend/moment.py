@@ -92,8 +92,8 @@ def look(
 
     may_show: (size,) bool, what the filters of articles let through. published_ms: (size,) int64,
     `NEVER_MS` where unknown. tags: (size, T). terms: of each. known: of all.
-    weights: (rows, F). scale: (F,). kinds: (≥ 1,) which kinds of readers are about to be served. kept: what was seen at
-    the same moment, with the same statistics, for other readers.
+    weights: (rows, F). scale: (F,). kinds: (≥ 1,) which kinds of readers are about to be
+    served. kept: what was seen at the same moment, with the same statistics, for other readers.
     """
     seen = kept
     if seen is None:
