@@ -36,8 +36,8 @@ def chosen(
 
 def test_likeness_is_the_share_of_tags_or_the_cosine() -> None:
     found = articles((1, 2), (2, 3), (), (), vectors=[[1, 0], [1, 0], [1, 0], [0.6, 0.8]])
-    assert likeness(0, 1, found.tags, found.vectors) == 1 / 3
-    assert abs(likeness(2, 3, found.tags, found.vectors) - 0.6) < 1e-6
+    assert likeness(0, 1, 2, 2, found.tags, found.vectors) == 1 / 3
+    assert abs(likeness(2, 3, 0, 0, found.tags, found.vectors) - 0.6) < 1e-6
 
 
 def test_without_diversity_the_best_stay_in_their_order() -> None:

@@ -13,7 +13,6 @@ from worker.recommend.features import NEXT as NEXT_FEATURE
 from worker.recommend.features import RECENTLY as RECENTLY_FEATURE
 from worker.recommend.features import TOGETHER as TOGETHER_FEATURE
 from worker.recommend.learn import FADING, FOLLOWED, WINDOW
-from worker.recommend.moment import Moment
 from worker.recommend.readers import Readers
 from worker.recommend.state import CoClicks, Items
 
@@ -85,12 +84,26 @@ def add_co_clicks(
 
 
 @compiled
+def score_alone(
+    of_article: NDArray[np.float32],
+    is_open: NDArray[np.bool_],
+    item_of: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write what each slot's article scores by itself, (S,); -inf of what is not open.
+
+    of_article, is_open: (N,). item_of: (S,).
+    """
+    for slot in range(len(item_of)):
+        item = item_of[slot]
+        out[slot] = of_article[item] if item >= 0 and is_open[item] else -np.inf
+
+
+@compiled
 def score_slots(
     reader: int,
-    of_article: NDArray[np.float32],
-    moment: Moment,
+    alone: NDArray[np.float32],
     items: Items,
-    co: CoClicks,
     readers: Readers,
     sums: NDArray[np.float32],
     worth: NDArray[np.float32],
@@ -98,50 +111,93 @@ def score_slots(
 ) -> None:
     """Write what each slot's article scores by itself and by co-clicks, (S,).
 
-    of_article: (N,) scores of the articles alone. worth: (R,) of the readers' raw features. What
-    is not open or has been clicked scores -inf.
+    alone: (S,), see `score_alone`. worth: (R,) of the readers' raw features. What has been clicked
+    scores -inf.
     """
-    num_slots = len(co.item)
-    for slot in range(num_slots):
-        item = co.item[slot]
-        out[slot] = of_article[item] if item >= 0 and moment.open[item] else -np.inf
-    for table in range(NUM_SUMS):
-        weight, row = worth[_COLUMNS[table]], sums[table]
-        for slot in range(num_slots):
-            out[slot] += weight * row[slot]
+    model, together, recently, after = sums[MODEL], sums[TOGETHER], sums[RECENTLY], sums[NEXT]
+    by_model, by_together = worth[_COLUMNS[MODEL]], worth[_COLUMNS[TOGETHER]]
+    by_recently, by_next = worth[_COLUMNS[RECENTLY]], worth[_COLUMNS[NEXT]]
+    for slot in range(len(out)):
+        score = alone[slot] + by_model * model[slot] + by_together * together[slot]
+        out[slot] = score + by_recently * recently[slot] + by_next * after[slot]
     for click in range(readers.starts[reader], readers.starts[reader + 1]):
         slot = items.slot[readers.items[click]]
         if slot >= 0:
             out[slot] = -np.inf
 
 
+_SPARE = 16
+"""How many more than the best are looked at one by one."""
+
+
 @compiled
 def best_slots(score: NDArray[np.float32], out: NDArray[np.int64]) -> int:
     """Write the slots with the highest scores, in no order; return how many there are.
 
-    By a heap with the lowest of them at its root.
+    A bound that few more pass is found by halving: to count those that pass one takes a glance.
     """
+    wanted, num_slots = len(out), len(score)
+    bits = score.view(np.int32)
+    ranks = np.empty(num_slots, dtype=np.int32)
+    for slot in range(num_slots):
+        # The bits of numbers ascend with them; those of negative ones descend.
+        ranks[slot] = bits[slot] ^ ((bits[slot] >> np.int32(31)) & np.int32(0x7FFFFFFF))
+    low, high = _NOTHING, np.int64(np.iinfo(np.int32).max)
+    num = _num_above(ranks, low)
+    while num > wanted + _SPARE and high - low > 1:
+        middle = (low + high) // 2
+        passed = _num_above(ranks, middle)
+        if passed < wanted:
+            high = middle
+        else:
+            low, num = middle, passed
+    passing = np.empty(num_slots + 1, dtype=np.int64)
+    num = 0
+    bound = np.int32(low)
+    for slot in range(num_slots):
+        passing[num] = slot
+        num += ranks[slot] > bound
+    return _best_of_few(ranks, passing[:num], out)
+
+
+_NOTHING = int(np.float32(-np.inf).view(np.int32) ^ 0x7FFFFFFF)
+"""The rank of what is not to be chosen."""
+
+
+@compiled
+def _num_above(ranks: NDArray[np.int32], bound: int) -> int:
+    num = np.int32(0)
+    low = np.int32(bound)
+    for slot in range(len(ranks)):
+        num += np.int32(1) if ranks[slot] > low else np.int32(0)
+    return int(num)
+
+
+@compiled
+def _best_of_few(ranks: NDArray[np.int32], slots: NDArray[np.int64], out: NDArray[np.int64]) -> int:
+    """Write those of some slots with the highest ranks, by a heap with the lowest at its root."""
     held = 0
     wanted = len(out)
-    for slot in range(len(score)):
-        value = score[slot]
-        if value == -np.inf or (held == wanted and value <= score[out[0]]):
-            continue
+    for place in range(len(slots)):
+        slot = slots[place]
+        rank = ranks[slot]
         if held < wanted:
             at = held
             held += 1
-            while at and score[out[(at - 1) // 2]] > value:
+            while at and ranks[out[(at - 1) // 2]] > rank:
                 out[at] = out[(at - 1) // 2]
                 at = (at - 1) // 2
+        elif rank <= ranks[out[0]]:
+            continue
         else:
             at = 0
             while True:
                 below = 2 * at + 1
                 if below >= wanted:
                     break
-                if below + 1 < wanted and score[out[below + 1]] < score[out[below]]:
+                if below + 1 < wanted and ranks[out[below + 1]] < ranks[out[below]]:
                     below += 1
-                if score[out[below]] >= value:
+                if ranks[out[below]] >= rank:
                     break
                 out[at] = out[below]
                 at = below

@@ -5,11 +5,12 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.candidates import MAX_CANDIDATES, offer
-from worker.recommend.co_clicks import NUM_SUMS
+from worker.recommend.co_clicks import NUM_SUMS, score_alone
 from worker.recommend.features import (
     NUM_AGES,
     NUM_ARTICLE,
     NUM_FEATURES,
+    NUM_GAPS,
     NUM_QUIETS,
     NUM_READER,
 )
@@ -54,6 +55,9 @@ def learn_click(
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
     weigh_reader(weights, scale, kind, worth)
+    alone = np.empty(len(co.item), dtype=np.float32)
+    of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
+    score_alone(of_article, moment.open, co.item, alone)
     num = shortlist(
         reader,
         kind,
@@ -63,6 +67,7 @@ def learn_click(
         rare,
         articles,
         readers,
+        alone,
         worth,
         sums,
         stamps,

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.candidates import MAX_CANDIDATES, find_candidates
-from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks, rarities, score_slots
+from worker.recommend.co_clicks import NUM_SUMS, add_co_clicks, rarities, score_alone, score_slots
 from worker.recommend.features import NUM_GAPS, NUM_READER
 from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
@@ -47,6 +47,7 @@ def shortlist(
     rare: NDArray[np.float32],
     articles: Articles,
     readers: Readers,
+    alone: NDArray[np.float32],
     worth: NDArray[np.float32],
     sums: NDArray[np.float32],
     stamps: NDArray[np.int64],
@@ -55,13 +56,12 @@ def shortlist(
 ) -> int:
     """Write a reader's candidates to `out` and the co-click sums to `sums`; return how many.
 
-    rare: see `co_clicks.rarities`. worth: (R,) of the reader's raw features. stamps, stamp: see
-    `candidates.find_candidates`.
+    rare, alone: see `co_clicks.rarities` and `score_alone`, for this kind. worth: (R,) of the
+    reader's raw features. stamps, stamp: see `candidates.find_candidates`.
     """
     add_co_clicks(reader, items, co, rare, readers, sums)
     slot_scores = np.empty(len(co.item), dtype=np.float32)
-    of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
-    score_slots(reader, of_article, moment, items, co, readers, sums, worth, slot_scores)
+    score_slots(reader, alone, items, readers, sums, worth, slot_scores)
     return find_candidates(
         reader, kind, moment, co, articles, readers, slot_scores, stamps, stamp, out
     )
@@ -94,8 +94,14 @@ def rank_readers(
     sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     rare = rarities(co)
     top = np.empty(wanted, dtype=np.int64)
+    alone = np.empty((len(moment.scores), len(co.item)), dtype=np.float32)
+    is_scored = np.zeros(len(moment.scores), dtype=np.bool_)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
+        number = kind.length * NUM_GAPS + kind.gap
+        if not is_scored[number]:
+            score_alone(moment.scores[number], moment.open, co.item, alone[number])
+            is_scored[number] = True
         weigh_reader(weights, scale, kind, worth)
         num = shortlist(
             reader,
@@ -106,6 +112,7 @@ def rank_readers(
             rare,
             articles,
             readers,
+            alone[number],
             worth,
             sums,
             stamps,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.reader_features import dot
+from worker.recommend.reader_features import dot_rows
 from worker.recommend.state import Articles
 
 NEAR_DUPLICATE = 0.98
@@ -19,22 +19,32 @@ LOST = 100.0
 
 
 @compiled
-def likeness(one: int, other: int, tags: NDArray[np.int32], vectors: NDArray[np.float32]) -> float:
-    """Return how alike two articles are, between 0 and 1."""
-    num_one = 0
-    num_other = 0
+def count_tags(item: int, tags: NDArray[np.int32]) -> int:
+    """Return how many tags an article has."""
+    num = 0
+    while num < tags.shape[1] and tags[item, num] >= 0:
+        num += 1
+    return num
+
+
+@compiled
+def likeness(
+    one: int,
+    other: int,
+    num_one: int,
+    num_other: int,
+    tags: NDArray[np.int32],
+    vectors: NDArray[np.float32],
+) -> float:
+    """Return how alike two articles with so many tags are, between 0 and 1."""
+    if not num_one or not num_other:
+        return max(0.0, dot_rows(vectors, one, vectors, other))
     shared = 0
-    while num_other < tags.shape[1] and tags[other, num_other] >= 0:
-        num_other += 1
-    while num_one < tags.shape[1] and tags[one, num_one] >= 0:
-        tag = tags[one, num_one]
-        num_one += 1
+    for place in range(num_one):
+        tag = tags[one, place]
         for at in range(num_other):
-            if tags[other, at] == tag:
-                shared += 1
-    if num_one and num_other:
-        return shared / (num_one + num_other - shared)
-    return max(0.0, dot(vectors[one], vectors[other]))
+            shared += tags[other, at] == tag
+    return shared / (num_one + num_other - shared) if shared else 0.0
 
 
 @compiled
@@ -60,15 +70,18 @@ def select(
     capped = max_per_tag > 0 or max_per_source > 0
     loss = np.empty(num_best)
     taken = np.empty(num_best, dtype=np.bool_)
+    num_tags = np.zeros(num_best, dtype=np.int64)
     for reader in range(num_readers):
         loss[:] = 0.0
-        taken[:] = False
+        for at in range(num_best):
+            taken[at] = best[reader, at] < 0
+            num_tags[at] = 0 if taken[at] else count_tags(best[reader, at], tags)
         for place in range(chosen.shape[1]):
             top = -1
             top_value = -np.inf
             for relaxed in range(2):
                 for at in range(num_best):
-                    if taken[at] or best[reader, at] < 0:
+                    if taken[at]:
                         continue
                     value = scores[reader, at] - diversity * loss[at]
                     if value <= top_value:
@@ -96,13 +109,13 @@ def select(
                 continue
             taken[top] = True
             for at in range(num_best):
-                if taken[at] or best[reader, at] < 0:
+                if taken[at]:
                     continue
                 one, other = best[reader, at], best[reader, top]
-                alike = likeness(one, other, tags, vectors)
-                untagged = tags[one, 0] < 0 or tags[other, 0] < 0
-                if (alike == 1.0 or untagged) and (
-                    dot(vectors[one], vectors[other]) > NEAR_DUPLICATE
+                num_one, num_other = num_tags[at], num_tags[top]
+                alike = likeness(one, other, num_one, num_other, tags, vectors)
+                if (alike == 1.0 or not num_one or not num_other) and (
+                    dot_rows(vectors, one, vectors, other) > NEAR_DUPLICATE
                 ):
                     alike = LOST
                 loss[at] = max(loss[at], alike)
