@@ -126,68 +126,58 @@ def score_slots(
             out[slot] = -np.inf
 
 
-_SPARE = 16
-"""How many more than the best are looked at one by one."""
+_SAMPLED = 128
+_FIRST_BOUND, _SECOND_BOUND = 8, 16
+"""Of the sample, so many are above a bound that twice and four times as many slots as are wanted
+may be expected to reach."""
 
 
 @compiled
 def best_slots(score: NDArray[np.float32], out: NDArray[np.int64]) -> int:
-    """Write the slots with the highest scores, in no order; return how many there are.
-
-    A bound that few more pass is found by halving: to count those that pass one takes a glance.
-    """
-    wanted, num_slots = len(out), len(score)
-    bits = score.view(np.int32)
-    ranks = np.empty(num_slots, dtype=np.int32)
-    for slot in range(num_slots):
-        # The bits of numbers ascend with them; those of negative ones descend.
-        ranks[slot] = bits[slot] ^ ((bits[slot] >> np.int32(31)) & np.int32(0x7FFFFFFF))
-    low, high = _NOTHING, np.int64(np.iinfo(np.int32).max)
-    num = _num_above(ranks, low)
-    while num > wanted + _SPARE and high - low > 1:
-        middle = (low + high) // 2
-        passed = _num_above(ranks, middle)
-        if passed < wanted:
-            high = middle
-        else:
-            low, num = middle, passed
-    passing = np.empty(num_slots + 1, dtype=np.int64)
+    """Write the slots with the highest scores, in no order; return how many there are."""
+    bounds = np.full(_SECOND_BOUND, -np.inf, dtype=np.float32)
+    for slot in range(0, len(score), max(len(score) // _SAMPLED, 1)):
+        place = _SECOND_BOUND
+        while place and bounds[place - 1] < score[slot]:
+            place -= 1
+            if place + 1 < _SECOND_BOUND:
+                bounds[place + 1] = bounds[place]
+        if place < _SECOND_BOUND:
+            bounds[place] = score[slot]
+    reaching = np.empty(len(score) + 1, dtype=np.int64)
     num = 0
-    bound = np.int32(low)
-    for slot in range(num_slots):
-        passing[num] = slot
-        num += ranks[slot] > bound
-    return _best_of_few(ranks, passing[:num], out)
+    for bound in (bounds[_FIRST_BOUND - 1], bounds[_SECOND_BOUND - 1], _LOWEST):
+        if bound == -np.inf:
+            continue
+        num = 0
+        for slot in range(len(score)):
+            reaching[num] = slot
+            num += score[slot] >= bound
+        if num >= len(out):
+            break
+    return _best_of_few(score, reaching[:num], out)
 
 
-_NOTHING = int(np.float32(-np.inf).view(np.int32) ^ 0x7FFFFFFF)
-"""The rank of what is not to be chosen."""
-
-
-@compiled
-def _num_above(ranks: NDArray[np.int32], bound: int) -> int:
-    num = np.int32(0)
-    low = np.int32(bound)
-    for slot in range(len(ranks)):
-        num += np.int32(1) if ranks[slot] > low else np.int32(0)
-    return int(num)
+_LOWEST = np.finfo(np.float32).min
 
 
 @compiled
-def _best_of_few(ranks: NDArray[np.int32], slots: NDArray[np.int64], out: NDArray[np.int64]) -> int:
-    """Write those of some slots with the highest ranks, by a heap with the lowest at its root."""
+def _best_of_few(
+    score: NDArray[np.float32], slots: NDArray[np.int64], out: NDArray[np.int64]
+) -> int:
+    """Write those of some slots with the highest scores, by a heap with the lowest at its root."""
     held = 0
     wanted = len(out)
     for place in range(len(slots)):
         slot = slots[place]
-        rank = ranks[slot]
+        value = score[slot]
         if held < wanted:
             at = held
             held += 1
-            while at and ranks[out[(at - 1) // 2]] > rank:
+            while at and score[out[(at - 1) // 2]] > value:
                 out[at] = out[(at - 1) // 2]
                 at = (at - 1) // 2
-        elif rank <= ranks[out[0]]:
+        elif value <= score[out[0]]:
             continue
         else:
             at = 0
@@ -195,9 +185,9 @@ def _best_of_few(ranks: NDArray[np.int32], slots: NDArray[np.int64], out: NDArra
                 below = 2 * at + 1
                 if below >= wanted:
                     break
-                if below + 1 < wanted and ranks[out[below + 1]] < ranks[out[below]]:
+                if below + 1 < wanted and score[out[below + 1]] < score[out[below]]:
                     below += 1
-                if ranks[out[below]] >= rank:
+                if score[out[below]] >= value:
                     break
                 out[at] = out[below]
                 at = below

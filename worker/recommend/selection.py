@@ -19,15 +19,6 @@ LOST = 100.0
 
 
 @compiled
-def count_tags(item: int, tags: NDArray[np.int32]) -> int:
-    """Return how many tags an article has."""
-    num = 0
-    while num < tags.shape[1] and tags[item, num] >= 0:
-        num += 1
-    return num
-
-
-@compiled
 def likeness(
     one: int,
     other: int,
@@ -71,11 +62,19 @@ def select(
     loss = np.empty(num_best)
     taken = np.empty(num_best, dtype=np.bool_)
     num_tags = np.zeros(num_best, dtype=np.int64)
+    # A bit for each tag, shared with others: what has no bit in common has no tag in common.
+    masks = np.zeros(num_best, dtype=np.uint64)
     for reader in range(num_readers):
         loss[:] = 0.0
         for at in range(num_best):
             taken[at] = best[reader, at] < 0
-            num_tags[at] = 0 if taken[at] else count_tags(best[reader, at], tags)
+            masks[at] = num_tags[at] = 0
+            while not taken[at] and num_tags[at] < tags.shape[1]:
+                tag = tags[best[reader, at], num_tags[at]]
+                if tag < 0:
+                    break
+                masks[at] |= np.uint64(1) << np.uint64(tag & 63)
+                num_tags[at] += 1
         for place in range(chosen.shape[1]):
             top = -1
             top_value = -np.inf
@@ -110,6 +109,8 @@ def select(
             taken[top] = True
             for at in range(num_best):
                 if taken[at]:
+                    continue
+                if masks[at] and masks[top] and not masks[at] & masks[top]:
                     continue
                 one, other = best[reader, at], best[reader, top]
                 num_one, num_other = num_tags[at], num_tags[top]
