@@ -105,8 +105,7 @@ def _add_up(
     a = b = c = d = e = f = g = h = 0.0
     whole = len(values) // 4 * 4
     for at in range(0, whole, 4):
-        one, two = np.float64(values[at]), np.float64(values[at + 1])
-        three, four = np.float64(values[at + 2]), np.float64(values[at + 3])
+        one, two, three, four = values[at], values[at + 1], values[at + 2], values[at + 3]
         a += one
         b += two
         c += three
@@ -116,19 +115,22 @@ def _add_up(
         g += three * three
         h += four * four
     for at in range(whole, len(values)):
-        one = np.float64(values[at])
-        a += one
-        e += one * one
+        a += values[at]
+        e += values[at] * values[at]
     sums[feature] += (a + b) + (c + d)
     squares[feature] += (e + f) + (g + h)
 
 
 @compiled
 def _add_alike(
-    value: float, num: int, feature: int, sums: NDArray[np.float64], squares: NDArray[np.float64]
+    value: np.float32,
+    num: int,
+    feature: int,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
 ) -> None:
-    sums[feature] += num * value
-    squares[feature] += num * value * value
+    sums[feature] += num * np.float64(value)
+    squares[feature] += num * np.float64(value * value)
 
 
 @compiled
@@ -161,7 +163,7 @@ def _measure_clicks(
     for h in range(len(_NEWCOMER_FADES)):
         _add_alike(_LOG_FLOOR, num_others, NEWCOMERS + h, sums, squares)
     _add_alike(never, num_others, SINCE_LAST, sums, squares)
-    _add_alike(1.0, num_others, UNCLICKED, sums, squares)
+    _add_alike(np.float32(1.0), num_others, UNCLICKED, sums, squares)
     quiet_ms, fade, faded = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
     scratch = np.empty(_BLOCK, dtype=np.int64)
     for start in range(0, len(clicked), _BLOCK):
