@@ -151,7 +151,7 @@ class TwoStageModel:
             "ages_hours": np.sort(random.exponential(100.0, shape)).astype(np.float32),
             "mask": (random.random(shape) < random.random((ROWS_PER_RUN, 1))).astype(np.float32),
         }
-        feeds["mask"][:, 0] = 1.0  # type: ignore[call-overload]
+        feeds["mask"][:, 0] = 1.0
         whole = self._head.run(list(ESTIMATE_OUTPUTS), feeds)
         for start in range(0, ROWS_PER_RUN, FEW_ROWS):
             part = slice(start, start + FEW_ROWS)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
+from worker.recommend.article_features import SOON_MS
 from worker.recommend.co_clicks import MODEL as MODEL_SUM
 from worker.recommend.co_clicks import NEXT as NEXT_SUM
 from worker.recommend.co_clicks import RECENTLY as RECENTLY_SUM
@@ -22,7 +23,7 @@ from worker.recommend.features import (
     TAGS,
     TOGETHER,
 )
-from worker.recommend.moment import SOON_MS, Moment
+from worker.recommend.moment import Moment
 from worker.recommend.readers import Readers
 from worker.recommend.state import Articles, Items
 
