@@ -15,10 +15,12 @@ from worker.recommend.click_log import (
     pack_impression,
     unpack,
 )
+from worker.recommend.co_clicks import MODEL, NUM_SUMS, add_co_clicks, rarities
 from worker.recommend.features import NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
 from worker.recommend.item_model import PENALTY, fit_item_model, to_fit
-from worker.recommend.learn import HALVED_AFTER, count_click
+from worker.recommend.learn import FADING, HALVED_AFTER, count_click
 from worker.recommend.options import Blend
+from worker.recommend.readers import Readers
 from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
 from worker.recommend.statistics import Statistics
 from worker.terms import article_terms, unpack_terms
@@ -176,6 +178,78 @@ def test_more_articles_than_slots_leave_the_latest_clicked() -> None:
     assert np.flatnonzero(items.slot[:10] != NO_SLOT).tolist() == [6, 7, 8, 9]
     assert sorted(co.item.tolist()) == [6, 7, 8, 9]
     assert not co.together[[0, 1, 2, 3], [0, 1, 2, 3]].any()
+
+
+def test_a_slot_that_is_given_away_leaves_nothing_behind() -> None:
+    random = np.random.default_rng(5)
+    items, co, slots = empty_items(64), empty_co_clicks(8), 8
+    item = np.full(slots, -1)
+    last_ms = np.full(64, -1)
+    together = np.zeros((slots, slots), dtype=np.float32)
+    following = np.zeros((slots, slots), dtype=np.float32)
+    for time in random.permutation(600).tolist():  # late clicks, too
+        clicked, *before = random.choice(64, random.integers(1, 5), replace=False).tolist()
+        count_click(items, co, clicked, time, np.array(before, dtype=np.int64))
+        last_ms[clicked] = max(last_ms[clicked], time)
+        if clicked not in item:
+            slot = int(np.argmin(np.where(item < 0, -1, last_ms[item])))
+            together[slot] = together[:, slot] = following[slot] = following[:, slot] = 0.0
+            item[slot] = clicked
+        slot = int(np.flatnonzero(item == clicked)[0])
+        for apart, each in enumerate(before):
+            for other in np.flatnonzero(item == each).tolist():
+                together[slot, other] += np.float32(HALVED_AFTER / (HALVED_AFTER + apart))
+                together[other, slot] = together[slot, other]
+                following[other, slot] += np.float32(FADING**apart)
+        assert np.array_equal(co.item, item)
+        assert np.array_equal(co.together, together) and np.allclose(co.next, following)
+
+
+def test_a_checkpoint_where_slots_are_given_away_makes_the_same() -> None:
+    log = stream(300)
+    whole, resumed = apply(Statistics(8), log), Statistics(8)
+    resumed.load(apply(Statistics(8), log[:170]).dump())
+    apply(resumed, log[170:])
+    for field in ("item", "clicks", "last_ms", "together", "next"):
+        assert np.array_equal(getattr(whole.co, field), getattr(resumed.co, field))
+
+
+def test_the_item_model_says_nothing_of_a_slot_that_was_given_away() -> None:
+    names = [f"a{at}" for at in range(4)]
+    statistics = apply(Statistics(4), [entry(100 + at, *names[::-1]) for at in range(9)])
+    items = statistics.number(np.array([number(name) for name in names], dtype=np.int64))
+    for at in (0, 1, 2, 3, 0, 1, 2, 3):
+        count_click(statistics.items, statistics.co, items[at], 200 + at, items[at + 1 :])
+    statistics.fit()
+    co = statistics.co
+    assert co.is_modelled.all() and co.model[:, statistics.items.slot[items[0]]].any()
+    # Of four slots: the new article gets that of the one clicked longest ago.
+    lost = statistics.items.slot[items[0]]
+    apply(statistics, [entry(1000, "b")])
+    (new,) = statistics.number(np.array([number("b")], dtype=np.int64))
+    assert statistics.items.slot[new] == lost and not co.is_modelled[lost]
+    readers = readers_of(items[1:])
+    sums = np.ones((NUM_SUMS, 4), dtype=np.float32)
+    add_co_clicks(0, statistics.items, co, rarities(co), readers, sums)
+    assert sums[MODEL, lost] == 0 and np.delete(sums[MODEL], lost).any()
+
+
+def readers_of(items: NDArray[np.int64]) -> Readers:
+    """One reader who has clicked articles, (C,)."""
+    none = np.zeros((1, 1), dtype=np.float32)
+    starts = np.array([0, len(items)])
+    return Readers(
+        starts,
+        items,
+        np.zeros(len(items), dtype=np.int64),
+        none,
+        none,
+        np.ones((1, 1), dtype=np.bool_),
+        none,
+        np.empty((1, 0), dtype=np.int64),
+        np.zeros(2, dtype=np.int64),
+        NONE,
+    )
 
 
 def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None:

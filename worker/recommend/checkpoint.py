@@ -110,6 +110,8 @@ def _counted(arrays: Mapping[str, NDArray[Any]], num_slots: int) -> Counted:
     if len(arrays["slot_items"]) == num_slots:
         co.item[:] = arrays["slot_items"]
         co.clicks[:] = arrays["slot_clicks"]
+        held = np.flatnonzero(co.item >= 0)
+        co.last_ms[held] = items.last_ms[co.item[held]]
         for name in _TABLES:
             getattr(co, name)[tuple(arrays[f"{name}_pairs"])] = arrays[f"{name}_counts"]
     else:

@@ -254,8 +254,9 @@ class Statistics:
         """
         other = counts.item != self.co.item
         model[other] = 0.0
-        model[:, other] = 0.0
-        self.co = self.co._replace(model=model)
+        is_modelled = np.zeros_like(self.co.is_modelled)
+        is_modelled[counts.slots] = True
+        self.co = self.co._replace(model=model, is_modelled=is_modelled & ~other)
         self._next_fit = int(self.num_counted * REFIT_GROWTH)
         self.num_changes += 1
 
