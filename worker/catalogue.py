@@ -4,13 +4,13 @@ One row per article. Rows are appended and replaced in place, never moved: a row
 valid for as long as the worker lives.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
-from schemas.history import REF_BYTES, article_ref
+from schemas.history import article_ref
 from worker.ref_index import RefIndex
 from worker.terms import MAX_TERMS, NO_TERM, unpack_terms
 
@@ -25,7 +25,6 @@ MAX_TAGGED = 10_000
 
 NO_TAG = -1
 NO_LANGUAGE = -1
-NO_TERMS = unpack_terms(b"")
 
 
 class Catalogue:
@@ -171,15 +170,17 @@ class Catalogue:
         wide[:, 2:] = refs
         return wide.view(">i8")[:, 0].astype(np.int64)
 
-    def tags_of(self, ref: int) -> list[str]:
-        """Return the tags of an article by its reference as a number; none of an unknown one."""
-        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
-        return [] if row is None else self.articles[row].tags
+    def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
+        """Return the tags of each article, (C,) references; none of an unknown one."""
+        articles = self.articles
+        return [articles[row].tags if row >= 0 else () for row in self.find(refs).tolist()]
 
-    def terms_of(self, ref: int) -> NDArray[np.int32]:
-        """Return the terms of an article, (MAX_TERMS,), by its reference as a number."""
-        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
-        return NO_TERMS if row is None else self.terms[row]
+    def terms_of(self, refs: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the terms of each article, (C, MAX_TERMS), by (C,) references."""
+        rows = self.find(refs)
+        terms: NDArray[np.int32] = self.terms[rows]
+        terms[rows < 0] = NO_TERM
+        return terms
 
     def _grow(self) -> None:
         self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])

@@ -1,5 +1,6 @@
 """Shared statistics: the same log makes the same, whoever counts it and from which checkpoint."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,13 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
 from worker.recommend.checkpoint import CheckpointError
-from worker.recommend.click_log import (
-    CountedClicks,
-    Learned,
-    pack_clicks,
-    pack_impression,
-    unpack,
-)
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression
 from worker.recommend.co_clicks import MODEL, NUM_SUMS, add_co_clicks, rarities
 from worker.recommend.features import NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
 from worker.recommend.item_model import PENALTY, fit_item_model, to_fit
@@ -23,7 +18,7 @@ from worker.recommend.options import Blend
 from worker.recommend.readers import Readers
 from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
 from worker.recommend.statistics import Statistics
-from worker.terms import article_terms, unpack_terms
+from worker.terms import MAX_TERMS, article_terms, unpack_terms
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 HOUR_MS = 3_600_000
@@ -51,11 +46,12 @@ class Known:
 
     tags: ClassVar = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
 
-    def tags_of(self, ref: int) -> tuple[str, ...]:
-        return self.tags.get(ref, ())
+    def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
+        return [self.tags.get(ref, ()) for ref in refs.tolist()]
 
-    def terms_of(self, ref: int) -> NDArray[np.int32]:
-        return unpack_terms(article_terms(None, None, self.tags_of(ref)))
+    def terms_of(self, refs: NDArray[np.int64]) -> NDArray[np.int32]:
+        terms = [unpack_terms(article_terms(None, None, tags)) for tags in self.tags_of(refs)]
+        return np.array(terms).reshape(-1, MAX_TERMS)
 
 
 def stream(num: int, seed: int = 0) -> list[bytes]:
@@ -301,16 +297,19 @@ def test_the_item_model_is_the_closed_form() -> None:
     assert np.allclose(fitted[np.ix_(slots, slots)], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("place", "value"), [("length", 9), ("gap", 7)])
-def test_a_kind_of_reader_that_is_not_is_refused_before_anything_counts(
-    place: str, value: int
-) -> None:
+def test_of_an_entry_with_a_broken_part_nothing_counts() -> None:
     statistics = Statistics(8)
-    (clicks,) = unpack(entry(1000, "a1"))
-    assert isinstance(clicks, CountedClicks)
-    with pytest.raises(ValueError, match="no such kind"):
-        statistics.count([clicks._replace(**{place: value})], Known())
-    assert statistics.num_counted == 0
+    body = pack_entry(1000, None, article_ref("a1"))
+    wrong = lesson()._replace(spread=np.full(NUM_FEATURES, np.inf))
+    for broken in (
+        pack_clicks(body, [0], np.ones(2, dtype=np.float32), None, 9, 0),
+        pack_clicks(body, [0], np.ones(2, dtype=np.float32), wrong, 0, 0),
+        pack_impression(np.array([7]), np.array([True]), np.full(NUM_FEATURES, np.nan)),
+        entry(1000, "a1")[:-1],
+    ):
+        with pytest.raises(ValueError):
+            statistics.apply(entry(1000, "a1") + broken, Known())
+    assert statistics.num_counted == 0 and len(statistics) == 0
 
 
 def test_clicks_of_one_batch_on_new_articles_count_together() -> None:
