@@ -5,6 +5,7 @@ valid for as long as the worker lives.
 """
 
 from collections.abc import Iterable, Sequence
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Catalogue:
         languages: (capacity,) int16 language numbers, `NO_LANGUAGE` where unknown.
         terms: (capacity, MAX_TERMS) int32; see `worker.terms`.
         tag_names: tag name by number.
+        articles: by row, without what the arrays hold: `row` and `terms` are empty.
     """
 
     def __init__(self, row_width: int, dtype: np.dtype[np.generic]) -> None:
@@ -76,15 +78,16 @@ class Catalogue:
             raise ValueError("an encoded article does not fit the model")
         ref = article_ref(article.article_id)
         row = self._row_of_ref.get(ref)
-        # The vector lives in the arrays; a second copy would double the worker's memory.
+        terms = unpack_terms(article.terms)
+        # Vector and terms live in the arrays, and names are the same for many: copies of them
+        # would double the worker's memory.
         kept = EncodedArticle(
             article.article_id,
-            article.model_version,
+            intern(article.model_version),
             b"",
-            article.tags,
+            [intern(tag) for tag in article.tags],
             article.published_ms,
-            article.language,
-            article.terms,
+            None if article.language is None else intern(article.language),
         )
         if row is None:
             row = len(self.articles)
@@ -92,7 +95,11 @@ class Catalogue:
                 self._grow()
             self.articles.append(kept)
             self._row_of_ref[ref] = row
-        elif kept == self.articles[row] and np.array_equal(row_values, self.rows[row]):
+        elif (
+            kept == self.articles[row]
+            and np.array_equal(row_values, self.rows[row])
+            and np.array_equal(terms, self.terms[row])
+        ):
             return
         else:
             self.articles[row] = kept
@@ -108,7 +115,7 @@ class Catalogue:
             UNPUBLISHED_MS if article.published_ms is None else article.published_ms
         )
         self.languages[row] = self._language_number(article.language)
-        self.terms[row] = unpack_terms(article.terms)
+        self.terms[row] = terms
         self.num_changes += 1
 
     def withdraw(self, refs: Iterable[bytes]) -> None:

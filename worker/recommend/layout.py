@@ -9,7 +9,7 @@ from worker.recommend.filters import may_show
 from worker.recommend.options import Options
 from worker.recommend.state import Articles
 from worker.recommend.statistics import Statistics
-from worker.terms import NO_TERM, TEXT_WIDTH, rarity_of, tag_term, text_vectors
+from worker.terms import NO_TERM, NUM_TERMS, TEXT_WIDTH, rarity_of, tag_term, text_vectors
 
 RARITY_GROWTH = 1.25
 """By how much the catalogue grows until it is counted again how rare each term is."""
@@ -96,7 +96,9 @@ class Layout:
         """Give new and changed articles the vectors of their words."""
         terms = self._catalogue.terms[: len(self._catalogue)].copy()
         # Tags have a feature, and a likeness, of their own.
-        terms[np.isin(terms, [tag_term(each) for each in self._catalogue.tag_names])] = NO_TERM
+        is_tag = np.zeros(NUM_TERMS + 1, dtype=np.bool_)  # the last is that of no term
+        is_tag[[tag_term(each) for each in self._catalogue.tag_names]] = True
+        terms[is_tag[terms]] = NO_TERM
         if len(terms) >= RARITY_GROWTH * self._weighed:
             self._rarity, self._weighed = rarity_of(terms), len(terms)
             self._vectors = text_vectors(terms, self._rarity)
