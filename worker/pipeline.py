@@ -9,10 +9,10 @@
                          │           ─► Redis (compare and set) ─► recommendations
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
                          └─► bad: dead letters
-    ─► wait for every delivery ─► chunk.stored
+    ─► Kafka ─► wait for every delivery ─► chunk.stored
 
-At least once, and harmless to repeat: whatever fails on the way, all of it is done again,
-and a history is a set.
+The next batch of clicks begins when the one before is on its way to Kafka. At least once, and
+harmless to repeat: whatever fails on the way, all of it is done again, and a history is a set.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import msgspec
 
@@ -34,8 +35,9 @@ from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
+from worker.gathering import Turn
 from worker.impressions import Impressions
-from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
+from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
@@ -45,6 +47,8 @@ MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
 ARTICLES_FIRST_S = 1.0
 PATIENCE_S = 0.01
+
+Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()
@@ -95,16 +99,16 @@ class Pipeline:
         async with self._idle:
             await self._idle.wait_for(lambda: not self._num_in_progress)
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         """Store everything that follows from some chunks of a topic, however long it takes.
 
-        Redis and Kafka may be away meanwhile.
+        Redis and Kafka may be away meanwhile. turn: of the topic.
         """
         self._num_in_progress += 1
         try:
             if chunks[0].topic != self._topics.articles:
                 await self._let_articles_go_first()
-            await self._process_until_stored(chunks)
+            await self._process_until_stored(chunks, turn)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
@@ -118,11 +122,11 @@ class Pipeline:
                 return
             await asyncio.sleep(PATIENCE_S)
 
-    async def _process_until_stored(self, chunks: Sequence[Chunk]) -> None:
+    async def _process_until_stored(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         attempt = 0
         while True:
             try:
-                await self._process(chunks)
+                await self._process(chunks, turn)
                 for chunk in chunks:
                     chunk.set_stored()
                 return
@@ -142,36 +146,53 @@ class Pipeline:
                     )
                 await asyncio.sleep(delay_s)
 
-    async def _process(self, chunks: Sequence[Chunk]) -> None:
+    async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
+        async with turn.work:
+            intake = self._sort(chunks)
+            updates = await self._take(intake)
+            await turn.delivery.acquire()
+        try:
+            failures_before = self._emitter.num_failures
+            self._emit(updates)
+            self._bury(intake.bad)
+            await self._emitter.delivered(failures_before)
+        finally:
+            turn.delivery.release()
+
+    def _sort(self, chunks: Sequence[Chunk]) -> Intake:
         topic = chunks[0].topic
         decode = decoder_of(topic, self._topics)
         decode_empty = empty_decoder_of(topic, self._topics)
         records = [record for chunk in chunks for record in chunk.records]
-        intake = sort_records(records, decode, self._clock_ms(), decode_empty)
-        failures_before = self._emitter.num_failures
+        return sort_records(records, decode, self._clock_ms(), decode_empty)
+
+    async def _take(self, intake: Intake) -> list[Update]:
+        """Store what follows; return what is to be emitted."""
+        updates: list[Update] = []
+        self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
             await self._articles.withdraw(intake.withdrawn)
         if intake.clicks:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._update(intake.clicks)
+            updates += await self._update(intake.clicks)
         if intake.visits:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._welcome(intake.visits, {})
+            updates += await self._welcome(intake.visits, {})
         if intake.preferences:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
-            await self._welcome(times_ms, intake.preferences)
+            updates += await self._welcome(times_ms, intake.preferences)
         if intake.impressions:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             news_ms = min(self._newest_click_ms, self._clock_ms())
             await self._impressions.take(intake.impressions, news_ms)
-        self._bury(intake.bad)
-        await self._emitter.delivered(failures_before)
+        return updates
 
-    async def _update(self, clicks: dict[str, list[bytes]]) -> None:
-        """Merge the clicks, by reader, and renew these readers' profiles and front pages."""
+    async def _update(self, clicks: dict[str, list[bytes]]) -> list[Update]:
+        """Merge the clicks, by reader, and renew these readers' profiles and front pages.
+
+        Returns what was stored, for Kafka.
+        """
+        renewed: list[Update] = []
         pending = clicks
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
         missing = {ref for ref in new if ref not in self._catalogue}
@@ -188,7 +209,7 @@ class Pipeline:
             stored = [update for update in updates if update.user_id not in lost]
             if self._readers.is_cluster:
                 await self._click_log.append(update.told for update in stored)
-            self._emit(stored)
+            renewed += stored
             served = {update.user_id for update in stored}
             await self._readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
@@ -199,6 +220,7 @@ class Pipeline:
                 update.user_id for update in updates if not missing.isdisjoint(update.unknown)
             }
             pending = {user_id: pending[user_id] for user_id in again}
+        return renewed
 
     async def _renew(
         self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
@@ -244,12 +266,13 @@ class Pipeline:
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> None:
+    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> list[Update]:
         """Answer visits and wishes: pages made with what everybody has clicked up to now.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
-        ones are held.
+        ones are held. Returns what was stored, for Kafka.
         """
+        answers: list[Update] = []
         pending = list(times_ms)
         while pending:
             await self._click_log.follow()
@@ -280,10 +303,9 @@ class Pipeline:
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
-            for index, update in enumerate(updates):
-                if index not in lost:
-                    self._emit_page(update)
+            answers += [update for index, update in enumerate(updates) if index not in lost]
             pending = [updates[index].user_id for index in sorted(lost)]
+        return answers
 
     async def follow_catalogue(self, interval_s: float) -> None:
         """Learn what other workers encode, for as long as the worker runs."""
@@ -309,20 +331,21 @@ class Pipeline:
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
+            updates = await self._update({user_id: [] for user_id in part})
             failures_before = self._emitter.num_failures
-            await self._update({user_id: [] for user_id in part})
+            self._emit(updates)
             await self._emitter.delivered(failures_before)
         await self._readers.done_waiting(waiting)
 
-    def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
+    def _emit(self, updates: Iterable[Update]) -> None:
+        send, topics = self._emitter.send, self._topics
         for update in updates:
-            self._emitter.send(self._topics.profiles, update.user_id, update.profile)
-            self._emit_page(update)
-
-    def _emit_page(self, update: ReaderUpdate | PageUpdate) -> None:
-        self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
-        if update.served is not None:
-            self._emitter.send(self._topics.served_features, update.user_id, update.served)
+            user_id = update.user_id
+            if isinstance(update, ReaderUpdate):
+                send(topics.profiles, user_id, update.profile)
+            send(topics.recommendations, user_id, update.recommendation)
+            if update.served is not None:
+                send(topics.served_features, user_id, update.served)
 
     @staticmethod
     def _served(page: FrontPage) -> bytes | None:
