@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref
-from worker.ref_index import RefIndex
+from worker.recommend.numbering import Numbering
 from worker.terms import MAX_TERMS, NO_TERM, unpack_terms
 
 MAX_TAGS = 16
@@ -59,7 +59,7 @@ class Catalogue:
         self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
-        self._index = RefIndex(self.refs())
+        self._numbers = Numbering()
 
     def __len__(self) -> int:
         return len(self.articles)
@@ -95,6 +95,7 @@ class Catalogue:
                 self._grow()
             self.articles.append(kept)
             self._row_of_ref[ref] = row
+            self._numbers.number(np.array([int.from_bytes(ref, "big")], dtype=np.int64))
         elif (
             kept == self.articles[row]
             and np.array_equal(row_values, self.rows[row])
@@ -165,17 +166,11 @@ class Catalogue:
 
     def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each reference (same shape), -1 where the article is not known."""
-        # A new article is rare beside clicks: sort when one came.
-        if len(self._index) != len(self.articles):
-            self._index = RefIndex(self.refs())
-        return self._index.find(refs)
+        return self._numbers.find(refs)
 
     def refs(self) -> NDArray[np.int64]:
         """Return the reference of each row as a number, (M,)."""
-        refs = np.frombuffer(b"".join(self._row_of_ref), dtype=np.uint8).reshape(-1, 6)
-        wide = np.zeros((len(refs), 8), dtype=np.uint8)
-        wide[:, 2:] = refs
-        return wide.view(">i8")[:, 0].astype(np.int64)
+        return self._numbers.refs
 
     def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
         """Return the tags of each article, (C,) references; none of an unknown one."""

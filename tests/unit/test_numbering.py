@@ -1,6 +1,7 @@
 """Numbers of references, and clicks by tag: arrays that do what dicts would."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -29,6 +30,17 @@ def test_thousands_of_references_find_room() -> None:
     for start in range(0, len(refs), 999):
         numbering.number(refs[start : start + 999])
     assert numbering.number(refs[::-1]).tolist() == list(range(len(refs)))[::-1]
+
+
+@pytest.mark.parametrize("num", [0, 1, 2, 63, 64, 65, 1000])
+def test_every_reference_is_found_and_no_other(num: int) -> None:
+    random = np.random.default_rng(num)
+    refs = np.unique(np.concatenate([[0, 2**48 - 1], random.integers(0, 2**48, 1100)]))
+    random.shuffle(refs)
+    numbering = Numbering(refs[:num])
+    assert numbering.find(refs[:num]).tolist() == list(range(num))
+    assert (numbering.find(refs[num:]) == -1).all()
+    assert numbering.find(refs[:4].reshape(2, 2)).shape == (2, 2)
 
 
 CLICKS = st.lists(
