@@ -185,7 +185,10 @@ class Catalogue:
         return terms
 
     def _grow(self) -> None:
-        self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        # Not joined to zeros: memory that nothing is written to takes no room.
+        rows = np.zeros((2 * len(self.rows), self.rows.shape[1]), dtype=self.rows.dtype)
+        rows[: len(self.rows)] = self.rows
+        self.rows = rows
         self.tags = np.concatenate([self.tags, np.full_like(self.tags, NO_TAG)])
         self.terms = np.concatenate([self.terms, np.full_like(self.terms, NO_TERM)])
         self.languages = np.concatenate([self.languages, np.full_like(self.languages, NO_LANGUAGE)])
