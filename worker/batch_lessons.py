@@ -16,7 +16,7 @@ from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, TIME_BYTES, re
 from worker.catalogue import Catalogue
 from worker.eye import NO_HISTORY, Eye
 from worker.intake import PackedImpression
-from worker.recommend.click_log import Learned, pack_clicks, pack_impression
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression, pack_untaught
 from worker.recommend.learn import WINDOW
 from worker.recommend.pages import Lesson, Tastes
 from worker.recommend.readers import Kind
@@ -46,30 +46,38 @@ class BatchLessons:
         counted: Sequence[Sequence[int]],
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
+        most_lessons: int = LESSONS,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click.
+        seen from later, whatever the time of its click. most_lessons: how many readers teach.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
-        learned: dict[int, tuple[Lesson | None, NDArray[np.float32]]] = {}
-        for group, moment_ms in _moments(times_ms, now_ms):
+        learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
+        for group, moment_ms in _moments(times_ms, now_ms, most_lessons):
             seen = self._eye.see([before_click(histories[i], first[i]) for i in group])
             clicked = self._catalogue.find(
                 np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
             )
             lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
             learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
-        return [
-            pack_counted(history, counted[i], *learned.get(i, (None, memberships[i])))
-            if counted[i]
-            else b""
-            for i, history in enumerate(histories)
-        ]
+        told = [b""] * len(histories)
+        for i, (lesson, member) in learned.items():
+            told[i] = pack_counted(histories[i], counted[i], lesson, member)
+        untaught = [i for i in first if i not in learned]
+        if untaught:
+            packed = pack_untaught(
+                [_counting(histories[i], first[i]) for i in untaught],
+                [counted[i] for i in untaught],
+                np.array([memberships[i] for i in untaught]),
+            )
+            for i, each in zip(untaught, packed, strict=True):
+                told[i] = each
+        return told
 
     def impressions(
         self, before: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
@@ -106,8 +114,10 @@ class BatchLessons:
         return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
 
 
-def _moments(times_ms: dict[int, int], now_ms: int) -> Iterator[tuple[list[int], int]]:
-    """Yield the first `LESSONS` keys by time, in groups of about the same time, and that time.
+def _moments(
+    times_ms: dict[int, int], now_ms: int, most: int = LESSONS
+) -> Iterator[tuple[list[int], int]]:
+    """Yield the first keys by time, in groups of about the same time, and that time.
 
     >>> minute = 60_000
     >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute))
@@ -115,7 +125,7 @@ def _moments(times_ms: dict[int, int], now_ms: int) -> Iterator[tuple[list[int],
     >>> list(_moments({0: 5 * minute}, 5 * minute + 7))
     [([0], 300007)]
     """
-    order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:LESSONS]
+    order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:most]
     begins = [0]
     for at, key in enumerate(order):
         if times_ms[key] - times_ms[order[begins[-1]]] > SAME_MOMENT_MS:
@@ -154,14 +164,18 @@ def before_click(history: bytes, at: int) -> bytes:
 
 
 def pack_counted(
-    history: bytes, counted: Sequence[int], lesson: Lesson | None, member: NDArray[np.float32]
+    history: bytes, counted: Sequence[int], lesson: Lesson, member: NDArray[np.float32]
 ) -> bytes:
-    """Pack the counted clicks of one reader with the clicks before them that count with them."""
-    end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
+    """Pack the counted clicks of one reader and what the first of them teaches."""
     learned, kind = None, Kind(0, 0)
-    if lesson is not None and lesson.gradient.any():
+    if lesson.gradient.any():
         learned, kind = Learned(lesson.gradient, lesson.spread), lesson.kind
-    return pack_clicks(history[HEADER_BYTES:end], counted, member, learned, *kind)
+    return pack_clicks(_counting(history, max(counted)), counted, member, learned, *kind)
+
+
+def _counting(history: bytes, first: int) -> bytes:
+    """Return the entries from the newest to a click, and those before it that count with it."""
+    return history[HEADER_BYTES : HEADER_BYTES + (first + 1 + WINDOW) * ENTRY_BYTES]
 
 
 def members(tastes: Tastes) -> NDArray[np.float32]:

@@ -9,10 +9,10 @@
                          │           ─► Redis (compare and set) ─► recommendations
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
                          └─► bad: dead letters
-    ─► wait for every delivery ─► chunk.stored
+    ─► Kafka ─► wait for every delivery ─► chunk.stored
 
-At least once, and harmless to repeat: whatever fails on the way, all of it is done again,
-and a history is a set.
+The next batch of clicks begins when the one before is on its way to Kafka. At least once, and
+harmless to repeat: whatever fails on the way, all of it is done again, and a history is a set.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -28,23 +29,32 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
-from worker.batch_lessons import BatchLessons
+from worker.batch_lessons import LESSONS, BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.front_pages import FrontPage, FrontPages
+from worker.gathering import Turn
 from worker.impressions import Impressions
-from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
-from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
+from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
+from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate, WriteResult
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
 from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
+READERS_PER_PART = 512
+"""Made together, while Redis stores those before them."""
+
+STEPS_TO_SEND = 3
+"""Of the event loop: redis-py needs two before what it is to write is on its way."""
+
 ARTICLES_FIRST_S = 1.0
 PATIENCE_S = 0.01
+
+Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()
@@ -95,16 +105,16 @@ class Pipeline:
         async with self._idle:
             await self._idle.wait_for(lambda: not self._num_in_progress)
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         """Store everything that follows from some chunks of a topic, however long it takes.
 
-        Redis and Kafka may be away meanwhile.
+        Redis and Kafka may be away meanwhile. turn: of the topic.
         """
         self._num_in_progress += 1
         try:
             if chunks[0].topic != self._topics.articles:
                 await self._let_articles_go_first()
-            await self._process_until_stored(chunks)
+            await self._process_until_stored(chunks, turn)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
@@ -118,11 +128,11 @@ class Pipeline:
                 return
             await asyncio.sleep(PATIENCE_S)
 
-    async def _process_until_stored(self, chunks: Sequence[Chunk]) -> None:
+    async def _process_until_stored(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         attempt = 0
         while True:
             try:
-                await self._process(chunks)
+                await self._process(chunks, turn)
                 for chunk in chunks:
                     chunk.set_stored()
                 return
@@ -142,36 +152,53 @@ class Pipeline:
                     )
                 await asyncio.sleep(delay_s)
 
-    async def _process(self, chunks: Sequence[Chunk]) -> None:
+    async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
+        async with turn.work:
+            intake = self._sort(chunks)
+            updates = await self._take(intake)
+            await turn.delivery.acquire()
+        try:
+            failures_before = self._emitter.num_failures
+            self._emit(updates)
+            self._bury(intake.bad)
+            await self._emitter.delivered(failures_before)
+        finally:
+            turn.delivery.release()
+
+    def _sort(self, chunks: Sequence[Chunk]) -> Intake:
         topic = chunks[0].topic
         decode = decoder_of(topic, self._topics)
         decode_empty = empty_decoder_of(topic, self._topics)
         records = [record for chunk in chunks for record in chunk.records]
-        intake = sort_records(records, decode, self._clock_ms(), decode_empty)
-        failures_before = self._emitter.num_failures
+        return sort_records(records, decode, self._clock_ms(), decode_empty)
+
+    async def _take(self, intake: Intake) -> list[Update]:
+        """Store what follows; return what is to be emitted."""
+        updates: list[Update] = []
+        self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
             await self._articles.withdraw(intake.withdrawn)
         if intake.clicks:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._update(intake.clicks)
+            updates += await self._update(intake.clicks)
         if intake.visits:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._welcome(intake.visits, {})
+            updates += await self._welcome(intake.visits, {})
         if intake.preferences:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
-            await self._welcome(times_ms, intake.preferences)
+            updates += await self._welcome(times_ms, intake.preferences)
         if intake.impressions:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             news_ms = min(self._newest_click_ms, self._clock_ms())
             await self._impressions.take(intake.impressions, news_ms)
-        self._bury(intake.bad)
-        await self._emitter.delivered(failures_before)
+        return updates
 
-    async def _update(self, clicks: dict[str, list[bytes]]) -> None:
-        """Merge the clicks, by reader, and renew these readers' profiles and front pages."""
+    async def _update(self, clicks: dict[str, list[bytes]]) -> list[Update]:
+        """Merge the clicks, by reader, and renew these readers' profiles and front pages.
+
+        Returns what was stored, for Kafka.
+        """
+        renewed: list[Update] = []
         pending = clicks
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
         missing = {ref for ref in new if ref not in self._catalogue}
@@ -182,26 +209,58 @@ class Pipeline:
             held = await self._readers.read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
-            updates = await self._renew(pending, user_ids, held)
-            result = await self._readers.write(updates)
-            lost = {updates[index].user_id for index in result.lost}
+            updates, results = await self._renew_in_parts(pending, user_ids, held)
+            lost: set[str] = set().union(*(result.lost for result in results))
             stored = [update for update in updates if update.user_id not in lost]
             if self._readers.is_cluster:
                 await self._click_log.append(update.told for update in stored)
-            self._emit(stored)
+            renewed += stored
             served = {update.user_id for update in stored}
             await self._readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
             # clicked an article that came meanwhile.
-            missing = set(result.appeared)
+            missing = set().union(*(result.appeared for result in results))
             appeared |= missing
             again = lost | {
                 update.user_id for update in updates if not missing.isdisjoint(update.unknown)
             }
             pending = {user_id: pending[user_id] for user_id in again}
+        return renewed
+
+    async def _renew_in_parts(
+        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: Held
+    ) -> tuple[list[ReaderUpdate], list[WriteResult]]:
+        """Make and write updates part by part: one is made while Redis stores that before it."""
+        updates: list[ReaderUpdate] = []
+        writes = []
+        now_ms = self._clock_ms()
+        try:
+            for start in range(0, len(user_ids), READERS_PER_PART):
+                part = slice(start, start + READERS_PER_PART)
+                # Lessons are few in a batch, and those that come first are as good as any.
+                most_lessons = 0 if start else LESSONS
+                made = await self._renew(
+                    clicks, user_ids[part], held.of(part), now_ms, most_lessons
+                )
+                updates += made
+                writes.append(asyncio.create_task(self._readers.write(made)))
+                for _ in range(STEPS_TO_SEND):
+                    await asyncio.sleep(0)
+        finally:
+            # All of them are looked at: asyncio logs what nobody has, and that may name readers.
+            results = await asyncio.gather(*writes, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return updates, cast("list[WriteResult]", results)
 
     async def _renew(
-        self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
+        self,
+        clicks: dict[str, list[bytes]],
+        user_ids: list[str],
+        found: Held,
+        now_ms: int,
+        most_lessons: int,
     ) -> list[ReaderUpdate]:
         held = found.histories
         histories = []
@@ -213,7 +272,6 @@ class Pipeline:
                 await self._readers.set_aside(user_id, packed or b"")
                 histories.append(merge(None, clicks[user_id], self._history_size))
         read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
-        now_ms = self._clock_ms()
         news_ms = min(self._newest_click_ms or now_ms, now_ms)
         made = self._front_pages.make(
             [user_ids[i] for i in read],
@@ -228,6 +286,7 @@ class Pipeline:
             [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
             [page.membership for page in pages],
             news_ms,
+            most_lessons,
         )
         return [
             ReaderUpdate(
@@ -244,12 +303,13 @@ class Pipeline:
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> None:
+    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> list[Update]:
         """Answer visits and wishes: pages made with what everybody has clicked up to now.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
-        ones are held.
+        ones are held. Returns what was stored, for Kafka.
         """
+        answers: list[Update] = []
         pending = list(times_ms)
         while pending:
             await self._click_log.follow()
@@ -280,10 +340,9 @@ class Pipeline:
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
-            for index, update in enumerate(updates):
-                if index not in lost:
-                    self._emit_page(update)
+            answers += [update for index, update in enumerate(updates) if index not in lost]
             pending = [updates[index].user_id for index in sorted(lost)]
+        return answers
 
     async def follow_catalogue(self, interval_s: float) -> None:
         """Learn what other workers encode, for as long as the worker runs."""
@@ -309,20 +368,21 @@ class Pipeline:
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
+            updates = await self._update({user_id: [] for user_id in part})
             failures_before = self._emitter.num_failures
-            await self._update({user_id: [] for user_id in part})
+            self._emit(updates)
             await self._emitter.delivered(failures_before)
         await self._readers.done_waiting(waiting)
 
-    def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
+    def _emit(self, updates: Iterable[Update]) -> None:
+        send, topics = self._emitter.send, self._topics
         for update in updates:
-            self._emitter.send(self._topics.profiles, update.user_id, update.profile)
-            self._emit_page(update)
-
-    def _emit_page(self, update: ReaderUpdate | PageUpdate) -> None:
-        self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
-        if update.served is not None:
-            self._emitter.send(self._topics.served_features, update.user_id, update.served)
+            user_id = update.user_id
+            if isinstance(update, ReaderUpdate):
+                send(topics.profiles, user_id, update.profile)
+            send(topics.recommendations, user_id, update.recommendation)
+            if update.served is not None:
+                send(topics.served_features, user_id, update.served)
 
     @staticmethod
     def _served(page: FrontPage) -> bytes | None:

@@ -4,6 +4,7 @@ A write is a compare-and-set on the history: of two workers that own a reader fo
 slower one is told, reads again and merges. So no update is lost and none is undone.
 """
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
@@ -80,12 +81,16 @@ class Held(NamedTuple):
     articles: list[EncodedArticle]
     """Those of the articles asked for that are there."""
 
+    def of(self, part: slice) -> "Held":
+        """Return what is held of some of the readers."""
+        return Held(self.histories[part], self.showings[part], self.preferences[part], [])
+
 
 class WriteResult(NamedTuple):
     """Which updates were not stored, and which missing articles have come since."""
 
-    lost: list[int]
-    """Indices of the updates whose reader somebody else has changed meanwhile."""
+    lost: set[str]
+    """Readers whom somebody else has changed meanwhile."""
     appeared: set[bytes]
     """References, of those unknown to an update, that are in Redis after all."""
 
@@ -157,11 +162,11 @@ class ReaderStore:
             pipeline.pexpire(name, self._ttl_ms)
             pipeline.exists(keys.encoded(ref, self._model_version))
         replies = await pipeline.execute()
-        lost = [
-            start + number - 1
+        lost = {
+            updates[start + number - 1].user_id
             for start, reply in zip(starts, replies, strict=False)
             for number in reply
-        ]
+        }
         # Somebody was faster; or has preferences that outlived the note that there are any.
         self._reads_beside = self._reads_beside or bool(lost)
         found = replies[len(starts) + 2 :: 3]
@@ -264,16 +269,11 @@ async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
     return list(await pipeline.execute())
 
 
-def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[bytes]]:
+def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple[bytes, bytes]]:
     names: list[str] = []
     values: list[bytes] = []
     for update in updates:
-        names += (
-            keys.history(update.user_id),
-            keys.profile(update.user_id),
-            keys.recs(update.user_id),
-            keys.preferences(update.user_id),
-        )
+        names += keys.written(update.user_id)
         values += (
             (update.held or b"")[:HEADER_BYTES],
             update.history,
@@ -282,7 +282,7 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[
             update.told,
             update.preferences or b"",
         )
-    return names, values
+    return names, (struct.pack(f">{len(values)}I", *map(len, values)), b"".join(values))
 
 
 async def _of(reply: Any) -> Any:
