@@ -1,0 +1,221 @@
+"""JSON written as bytes by compiled functions: copied text, numbers and times, as msgspec writes them.
+
+Each function writes into a flat array from a position on and returns the position after it. None
+looks whether there is room: the caller does, before an object.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.compiled import compiled
+
+DECIMALS = 4
+SCALE = 10.0**DECIMALS
+NUMBER_BYTES = 24
+"""Room that a number or a time takes, at most."""
+
+MOST_SCALED = 1e15
+"""Up to it, a number times `SCALE` is an exact integer, and its digits are those of the shortest
+text that reads as the number."""
+
+MS_PER_DAY = 86_400_000
+TIME_BYTES = 27
+"""Of a time with a fraction, without its quotes."""
+
+_DIGIT = 48  # "0"
+_MINUS, _POINT = 45, 46
+_LINE_END = 10
+
+# Where a number is too large, or none: NUL, which JSON never holds, and the bytes of the float.
+_UNUSUAL = re.compile(rb"\0(.{8})", re.DOTALL)
+
+Bytes = NDArray[np.uint8]
+
+_encoder = msgspec.json.Encoder()
+
+
+@compiled
+def copied(out: Bytes, at: int, text: Bytes, start: int, end: int) -> int:
+    """Write `text[start:end]`."""
+    for each in range(end - start):
+        out[at + each] = text[start + each]
+    return at + end - start
+
+
+@compiled
+def whole(out: Bytes, at: int, value: int) -> int:
+    """Write an integer that is not negative."""
+    end = at + 1
+    rest = value // 10
+    while rest:
+        end += 1
+        rest //= 10
+    for place in range(end - 1, at - 1, -1):
+        out[place] = _DIGIT + value % 10
+        value //= 10
+    return end
+
+
+@compiled
+def number(out: Bytes, at: int, value: float) -> int:
+    """Write a number that is rounded to `DECIMALS`."""
+    scaled = np.rint(value * SCALE)
+    if not abs(scaled) < MOST_SCALED:
+        out[at] = 0
+        out[at + 1 : at + 9] = np.array([value]).view(np.uint8)
+        return at + 9
+    if np.signbit(value):
+        out[at] = _MINUS
+        at += 1
+    multiple = np.int64(abs(scaled))
+    at = whole(out, at, multiple // 10_000)
+    decimals = multiple % 10_000
+    out[at] = _POINT
+    out[at + 1] = _DIGIT + decimals // 1000
+    out[at + 2] = _DIGIT + decimals // 100 % 10
+    out[at + 3] = _DIGIT + decimals // 10 % 10
+    out[at + 4] = _DIGIT + decimals % 10
+    end = at + 5
+    while end > at + 2 and out[end - 1] == _DIGIT:
+        end -= 1
+    return end
+
+
+@compiled
+def fixed(out: Bytes, at: int, value: int, num_digits: int) -> int:
+    """Write an integer with leading zeros."""
+    for place in range(at + num_digits - 1, at - 1, -1):
+        out[place] = _DIGIT + value % 10
+        value //= 10
+    return at + num_digits
+
+
+@compiled
+def utc_time(out: Bytes, at: int, time_ms: int) -> int:
+    """Write a moment from 1970 to 9999, without quotes."""
+    days = time_ms // MS_PER_DAY
+    # Years from March on, so that the leap day is the last; 719,468 days from 0000-03-01 to 1970.
+    since = days + 719_468
+    era = since // 146_097
+    day_of_era = since % 146_097
+    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
+    month = (5 * day_of_year + 2) // 153  # 0 is March
+    day = day_of_year - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    at = fixed(out, at, era * 400 + year + (1 if month <= 2 else 0), 4)
+    out[at] = 45  # -
+    at = fixed(out, at + 1, month, 2)
+    out[at] = 45
+    at = fixed(out, at + 1, day, 2)
+    out[at] = 84  # T
+    ms = time_ms % MS_PER_DAY
+    at = fixed(out, at + 1, ms // 3_600_000, 2)
+    out[at] = 58  # :
+    at = fixed(out, at + 1, ms // 60_000 % 60, 2)
+    out[at] = 58
+    at = fixed(out, at + 1, ms // 1000 % 60, 2)
+    if ms % 1000:
+        out[at] = _POINT
+        at = fixed(out, at + 1, ms % 1000 * 1000, 6)
+    out[at] = 90  # Z
+    return at + 1
+
+
+def lines(values: list[str]) -> tuple[Bytes, NDArray[np.int64]]:
+    r"""Return strings as JSON, and where each starts: string n ends before the next, less 1.
+
+    >>> text, starts = lines(['a', 'say "b"'])
+    >>> text.tobytes(), starts.tolist()
+    (b'"a"\n"say \\"b\\""\n', [0, 4, 16])
+    """
+    text = np.frombuffer(_encoder.encode_lines(values), dtype=np.uint8)
+    starts = np.flatnonzero(text == _LINE_END) + 1  # within a string it is escaped
+    return text, np.append(0, starts)
+
+
+class Texts:
+    """Pieces of JSON that are kept, in one flat array, by table and row.
+
+    A row of a table has a number of pieces, one after the other.
+
+    Attributes:
+        text: (capacity,) uint8.
+        bounds: of each table, (capacity, pieces + 1) int64 positions in `text`; a row that was
+            never put is all 0.
+    """
+
+    def __init__(self, *num_pieces: int) -> None:
+        self.text: Bytes = np.empty(1 << 12, dtype=np.uint8)
+        self.bounds = [np.zeros((64, each + 1), dtype=np.int64) for each in num_pieces]
+        self.size = 0
+        """Bytes in use, and holes among them."""
+        self._hole_bytes = 0
+
+    def put(self, table: int, row: int, pieces: tuple[bytes, ...]) -> None:
+        """Keep the pieces of a row, in place of those that it had."""
+        while row >= len(self.bounds[table]):
+            grown = np.zeros_like(self.bounds[table])
+            self.bounds[table] = np.concatenate([self.bounds[table], grown])
+        bounds = self.bounds[table][row]
+        self._hole_bytes += int(bounds[-1] - bounds[0])
+        bounds[:] = 0
+        if self._hole_bytes > self.size // 2:
+            self._close_holes()
+        joined = b"".join(pieces)
+        while self.size + len(joined) > len(self.text):
+            self.text = np.concatenate([self.text, np.empty_like(self.text)])
+        self.text[self.size : self.size + len(joined)] = np.frombuffer(joined, dtype=np.uint8)
+        bounds[0] = self.size
+        np.cumsum([len(each) for each in pieces], out=bounds[1:])
+        bounds[1:] += self.size
+        self.size += len(joined)
+
+    def _close_holes(self) -> None:
+        starts = np.concatenate([bounds[:, 0] for bounds in self.bounds])
+        sizes = np.concatenate([bounds[:, -1] - bounds[:, 0] for bounds in self.bounds])
+        ends = np.cumsum(sizes)
+        shifts = starts - (ends - sizes)
+        self.size = int(ends[-1])
+        self.text[: self.size] = self.text[np.repeat(shifts, sizes) + np.arange(self.size)]
+        first = 0
+        for bounds in self.bounds:
+            bounds -= shifts[first : first + len(bounds), None]
+            first += len(bounds)
+        self._hole_bytes = 0
+
+
+class Output:
+    """A buffer that the objects of a batch are written into, kept for the next batch."""
+
+    def __init__(self) -> None:
+        self._buffer: Bytes = np.empty(1 << 12, dtype=np.uint8)
+
+    def written(
+        self, num: int, write: Callable[[Bytes, NDArray[np.int64], int], int]
+    ) -> list[bytes]:
+        """Return `num` objects.
+
+        write: takes the buffer, the (num + 1,) positions between objects, to be filled, and which
+        object to begin with; returns how many there are when it is done or lacks room.
+        """
+        ends = np.zeros(num + 1, dtype=np.int64)
+        done = 0
+        while (done := write(self._buffer, ends, done)) < num:
+            self._buffer = np.concatenate([self._buffer, np.empty_like(self._buffer)])
+        raw = self._buffer[: ends[-1]].tobytes()
+        objects = [raw[start:end] for start, end in pairwise(ends.tolist())]
+        if b"\0" in raw:
+            return [_UNUSUAL.sub(_unusual, each) for each in objects]
+        return objects
+
+
+def _unusual(found: re.Match[bytes]) -> bytes:
+    (value,) = struct.unpack("=d", found[1])
+    return _encoder.encode(round(value, DECIMALS))
