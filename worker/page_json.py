@@ -17,8 +17,18 @@ from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.records import Reason, Recommendation, RecommendedItem
 from worker.catalogue import NO_TAG, Catalogue
-from worker.compiled import compiled
-from worker.json_bytes import NUMBER_BYTES, SCALE, Bytes, Output, Texts, copied, lines, number
+from worker.compiled import compiled, inlined
+from worker.json_bytes import (
+    MOST_SCALED,
+    NUMBER_BYTES,
+    SCALE,
+    Bytes,
+    Output,
+    Texts,
+    copied,
+    lines,
+    number,
+)
 from worker.recommend.features import SOURCES
 from worker.recommend.pages import Ranked
 
@@ -161,6 +171,24 @@ def _reason(name: str) -> bytes:
     return _BETWEEN + _encode(Reason(name=name, weight=0.0)).removesuffix(b"0.0}")
 
 
+@inlined
+def _sort(
+    worth: NDArray[np.float64], num: int, places: NDArray[np.int64], order: NDArray[np.int64]
+) -> None:
+    """Set `order[:num]` to the order by descending worth; equal ones keep theirs.
+
+    Each is compared with each before it, without a branch: they are few.
+    """
+    for nth in range(num):
+        places[nth] = 0
+        for before in range(nth):
+            less = np.int64(worth[before] < worth[nth])
+            places[before] += less
+            places[nth] += 1 - less
+    for nth in range(num):
+        order[places[nth]] = nth
+
+
 @compiled
 def _write(
     ids: Bytes,
@@ -189,16 +217,20 @@ def _write(
     (B, G). tags: by catalogue row. text and the positions in it: those of `Texts`.
     """
     num_readers, num_places = rows.shape
+    frame_bytes = len(_ID_KEY) + len(_USER_KEY) + len(_ITEMS_KEY) + len(page_end)
     most = len(_COLUMN_ENDS) + tags.shape[1] + 1
-    worth = np.empty(most)  # of an item's reasons, greatest first
-    starts = np.empty(most, dtype=np.int64)  # in `text`, of their names
-    name_ends = np.empty(most, dtype=np.int64)
+    # Of an item's reasons: what they are worth, where in `text` their names start and end, and
+    # their order.
+    worth = np.empty(most)
+    starts = np.zeros(most, dtype=np.int64)
+    name_ends = np.zeros(most, dtype=np.int64)
+    places = np.empty(most, dtype=np.int64)
+    order = np.zeros(most, dtype=np.int64)
     for reader in range(first, num_readers):
         at = ends[reader]
         id_start, id_end = id_starts[reader], id_starts[reader + 1] - 1
-        user_start, user_end = id_starts[num_readers + reader], id_starts[num_readers + reader + 1]
-        user_end -= 1
-        frame_bytes = len(_ID_KEY) + len(_USER_KEY) + len(_ITEMS_KEY) + len(page_end)
+        user = num_readers + reader
+        user_start, user_end = id_starts[user], id_starts[user + 1] - 1
         if at + frame_bytes + id_end - id_start + user_end - user_start > len(out):
             return reader
         at = copied(out, at, _ID_KEY, 0, len(_ID_KEY))
@@ -211,24 +243,50 @@ def _write(
             row = rows[reader, place]
             if row < 0:
                 continue
-            num_reasons = _collect(
-                features[reader, place],
-                weights[reader, place],
-                linked[reader, place],
-                explored[reader, place],
-                interests[reader],
-                tags[row],
-                of_articles,
-                of_tags,
-                of_sources,
-                worth,
-                starts,
-                name_ends,
-            )
+            # The reasons, in the order that equal ones keep: the sources, with the tags in the
+            # place of theirs, and exploration.
+            num = 0
+            column = 0
+            for source in range(len(_COLUMN_ENDS)):
+                share = 0.0
+                while column < _COLUMN_ENDS[source]:
+                    feature = _COLUMNS[column]
+                    share += features[reader, place, feature] * weights[reader, place, feature]
+                    column += 1
+                share = np.rint(share * SCALE) / SCALE
+                if share == 0.0:
+                    continue
+                if source == _AT_TAGS:
+                    total = 0.0
+                    num_tags = 0
+                    while num_tags < tags.shape[1] and tags[row, num_tags] != NO_TAG:
+                        total += max(interests[reader, tags[row, num_tags]], 0.0)
+                        num_tags += 1
+                    for nth in range(num_tags):
+                        tag = tags[row, nth]
+                        if interests[reader, tag] > 0.0:
+                            worth[num] = _part(share * interests[reader, tag] / total)
+                            starts[num], name_ends[num] = of_tags[tag, 0], of_tags[tag, 1]
+                            num += 1
+                    continue
+                worth[num] = share
+                if source == _AT_CO_CLICKED and linked[reader, place] >= 0:
+                    link = linked[reader, place]
+                    starts[num], name_ends[num] = of_articles[link, 2], of_articles[link, 3]
+                else:
+                    starts[num], name_ends[num] = of_sources[source, 0], of_sources[source, 1]
+                num += 1
+            if explored[reader, place]:
+                worth[num] = 0.0
+                starts[num] = of_sources[_AT_EXPLORED, 0]
+                name_ends[num] = of_sources[_AT_EXPLORED, 1]
+                num += 1
+            _sort(worth, num, places, order)
+
             item_bytes = of_articles[row, 2] - of_articles[row, 0] + len(_END_OF_REASONS) + 1
-            item_bytes += (num_reasons + 1) * NUMBER_BYTES
-            for each in range(num_reasons):
-                item_bytes += name_ends[each] - starts[each]
+            item_bytes += (num + 1) * NUMBER_BYTES
+            for nth in range(num):
+                item_bytes += name_ends[nth] - starts[nth]
             if at + item_bytes + len(page_end) > len(out):
                 return reader
             if num_items:
@@ -239,11 +297,12 @@ def _write(
             at = number(out, at, np.rint(np.float64(scores[reader, place]) * SCALE) / SCALE)
             at = copied(out, at, text, of_articles[row, 1], of_articles[row, 2])
             skipped = _BETWEEN_BYTES
-            for each in range(num_reasons):
-                at = copied(out, at, text, starts[each] + skipped, name_ends[each])
-                at = number(out, at, worth[each])
+            for nth in range(num):
+                reason = order[nth]
+                at = copied(out, at, text, starts[reason] + skipped, name_ends[reason])
+                at = number(out, at, worth[reason])
                 skipped = 0
-            if num_reasons:
+            if num:
                 at = copied(out, at, _END_OF_REASONS, 0, len(_END_OF_REASONS))
             else:
                 at = copied(out, at, _END, 0, len(_END))
@@ -251,98 +310,22 @@ def _write(
     return num_readers
 
 
-@compiled
-def _collect(
-    features: NDArray[np.float32],
-    weights: NDArray[np.float64],
-    linked: int,
-    explored: bool,
-    interests: NDArray[np.float32],
-    tags: NDArray[np.int32],
-    of_articles: NDArray[np.int64],
-    of_tags: NDArray[np.int64],
-    of_sources: NDArray[np.int64],
-    worth: NDArray[np.float64],
-    starts: NDArray[np.int64],
-    name_ends: NDArray[np.int64],
-) -> int:
-    """Collect an item's reasons in the last three arrays, strongest first; return how many.
-
-    Equal ones keep the order of the sources, with the tags in the place of theirs.
-    """
-    num = 0
-    column = 0
-    for source in range(len(_COLUMN_ENDS)):
-        share = 0.0
-        while column < _COLUMN_ENDS[source]:
-            share += features[_COLUMNS[column]] * weights[_COLUMNS[column]]
-            column += 1
-        share = np.rint(share * SCALE) / SCALE
-        if share == 0.0:
-            continue
-        if source == _AT_TAGS:
-            total = 0.0
-            for tag in tags:
-                if tag == NO_TAG:
-                    break
-                total += max(np.float64(interests[tag]), 0.0)
-            for tag in tags:
-                if tag == NO_TAG:
-                    break
-                if interests[tag] > 0.0:
-                    part = _part(share * interests[tag] / total)
-                    _insert(part, of_tags[tag], num, worth, starts, name_ends)
-                    num += 1
-        elif source == _AT_CO_CLICKED and linked >= 0:
-            _insert(share, of_articles[linked, 2:], num, worth, starts, name_ends)
-            num += 1
-        else:
-            _insert(share, of_sources[source], num, worth, starts, name_ends)
-            num += 1
-    if explored:
-        _insert(0.0, of_sources[_AT_EXPLORED], num, worth, starts, name_ends)
-        num += 1
-    return num
-
-
-@compiled
-def _insert(
-    value: float,
-    name: NDArray[np.int64],
-    num: int,
-    worth: NDArray[np.float64],
-    starts: NDArray[np.int64],
-    name_ends: NDArray[np.int64],
-) -> None:
-    """Insert a reason behind those of `num` that are worth as much or more.
-
-    name: (2,) its start and end in the text.
-    """
-    place = num
-    while place and worth[place - 1] < value:
-        worth[place] = worth[place - 1]
-        starts[place] = starts[place - 1]
-        name_ends[place] = name_ends[place - 1]
-        place -= 1
-    worth[place] = value
-    starts[place], name_ends[place] = name[0], name[1]
-
-
-@compiled
+@inlined
 def _part(exact: float) -> float:
     """Round to `DECIMALS` as `round` does: by the exact value, which two tags halve often."""
     scaled = exact * SCALE
-    if not abs(scaled) < 2.0**52:
-        return exact  # no decimals to round; `Output` does what there is to do
-    nearest = np.rint(scaled)
-    if abs(scaled - nearest) == 0.5:
-        # Whether the product was rounded to the half from above or below: its error, exactly
-        # (Dekker). The factor is short, so that splitting the other is enough.
-        split = exact * 134_217_729.0  # 2^27 + 1
-        high = split - (split - exact)
-        error = (high * SCALE - scaled) + (exact - high) * SCALE
-        if error > 0.0:
-            nearest = np.ceil(scaled)
-        elif error < 0.0:
-            nearest = np.floor(scaled)
-    return math.copysign(nearest / SCALE, exact)
+    rounded = exact  # a larger one has no decimals; `Output` does what there is to do
+    if abs(scaled) < MOST_SCALED:
+        nearest = np.rint(scaled)
+        if abs(scaled - nearest) == 0.5:
+            # Whether the product was rounded to the half from above or below: its error, exactly
+            # (Dekker). The factor is short, so that splitting the other is enough.
+            split = exact * 134_217_729.0  # 2^27 + 1
+            high = split - (split - exact)
+            error = (high * SCALE - scaled) + (exact - high) * SCALE
+            if error > 0.0:
+                nearest = np.ceil(scaled)
+            elif error < 0.0:
+                nearest = np.floor(scaled)
+        rounded = math.copysign(nearest / SCALE, exact)
+    return rounded
