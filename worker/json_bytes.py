@@ -164,6 +164,11 @@ def utc_time(out: Bytes, at: int, time_ms: int) -> int:
     return at + 1
 
 
+def literal(text: str) -> Bytes:
+    """Return text as an array of bytes, which a compiled function may copy from."""
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
 def lines(values: list[str]) -> tuple[Bytes, NDArray[np.int64]]:
     r"""Return strings as JSON, and where each starts: string n ends before the next, less 1.
 

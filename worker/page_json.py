@@ -27,6 +27,7 @@ from worker.json_bytes import (
     Texts,
     copied,
     lines,
+    literal,
     number,
 )
 from worker.recommend.features import SOURCES
@@ -42,7 +43,7 @@ _COLUMNS = np.array([each for columns in SOURCES.values() for each in columns])
 _COLUMN_ENDS = np.cumsum([len(columns) for columns in SOURCES.values()])
 
 # A key with its quotes is found nowhere else in JSON: within a string they would be escaped.
-_ITEMS = b'"items":['
+_ITEMS = '"items":['
 _SCORE = b'"score":'
 
 # Tables of `Texts`. Of an article: what precedes an item's score, what follows it up to the first
@@ -53,16 +54,12 @@ _PIECES = (3, 1, 1)
 _encode = msgspec.json.Encoder().encode
 
 
-def _text(raw: bytes) -> Bytes:
-    return np.frombuffer(raw, dtype=np.uint8)
-
-
 # The start of a reason ends the one before it, by these bytes; the first goes without them.
 _BETWEEN = b"},"
 _BETWEEN_BYTES = len(_BETWEEN)
-_ID_KEY, _USER_KEY = _text(b'{"recommendation_id":'), _text(b',"user_id":')
-_ITEMS_KEY = _text(b"," + _ITEMS)
-_END, _END_OF_REASONS = _text(b"]}"), _text(b"}]}")
+_ID_KEY, _USER_KEY = literal('{"recommendation_id":'), literal(',"user_id":')
+_ITEMS_KEY = literal("," + _ITEMS)
+_END, _END_OF_REASONS = literal("]}"), literal("}]}")
 _COMMA = 44
 
 
@@ -99,7 +96,7 @@ class PageWriter:
         """
         self._follow(ranked)
         ids, id_starts = lines([*recommendation_ids, *user_ids])
-        end = _text(self._end(now))
+        end = literal(self._end(now))
         texts = self._texts
 
         def write(out: Bytes, ends: NDArray[np.int64], first: int) -> int:
@@ -126,7 +123,7 @@ class PageWriter:
 
         return self._output.written(len(user_ids), write)
 
-    def _end(self, now: datetime) -> bytes:
+    def _end(self, now: datetime) -> str:
         """Return what follows the items of a page."""
         page = Recommendation(
             recommendation_id="",
@@ -135,7 +132,7 @@ class PageWriter:
             model_version=self._version,
             generated_at=now,
         )
-        return _encode(page).partition(_ITEMS)[2]
+        return _encode(page).decode().partition(_ITEMS)[2]
 
     def _follow(self, ranked: Ranked) -> None:
         """Encode what is new, or was replaced, of the articles that are to be named."""
