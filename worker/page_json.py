@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.bundle import Manifest
 from schemas.encoded import EncodedArticle
 from schemas.records import Reason, Recommendation, RecommendedItem
 from worker.catalogue import NO_TAG, Catalogue
@@ -70,9 +69,9 @@ class PageWriter:
     when the article has been replaced.
     """
 
-    def __init__(self, catalogue: Catalogue, manifest: Manifest) -> None:
+    def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         self._catalogue = catalogue
-        self._version = manifest.model_version
+        self._version = model_version
         self._texts = Texts(*_PIECES)
         for source, name in enumerate(_NAMES):
             self._texts.put(_OF_SOURCES, source, (_reason(name),))
@@ -137,8 +136,8 @@ class PageWriter:
     def _follow(self, ranked: Ranked) -> None:
         """Encode what is new, or was replaced, of the articles that are to be named."""
         articles, tag_names = self._catalogue.articles, self._catalogue.tag_names
-        for number in range(self._num_tags, len(tag_names)):
-            self._texts.put(_OF_TAGS, number, (_reason(f"tag:{tag_names[number]}"),))
+        for tag in range(self._num_tags, len(tag_names)):
+            self._texts.put(_OF_TAGS, tag, (_reason(f"tag:{tag_names[tag]}"),))
         self._num_tags = len(tag_names)
         if len(self._current_at) < len(articles):
             grown = np.full(2 * len(articles), -1, dtype=np.int64)
@@ -213,7 +212,7 @@ def _write(
     the items. rows, scores, linked, explored: (B, k). features, weights: (B, k, F). interests:
     (B, G). tags: by catalogue row. text and the positions in it: those of `Texts`.
     """
-    num_readers, num_places = rows.shape
+    num_readers, num_places = len(rows), rows.shape[1]
     frame_bytes = len(_ID_KEY) + len(_USER_KEY) + len(_ITEMS_KEY) + len(page_end)
     most = len(_COLUMN_ENDS) + tags.shape[1] + 1
     # Of an item's reasons: what they are worth, where in `text` their names start and end, and

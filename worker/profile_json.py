@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.bundle import Manifest
 from worker.catalogue import Catalogue
 from worker.compiled import compiled
 from worker.json_bytes import (
@@ -51,9 +50,9 @@ _encode = msgspec.json.Encoder().encode
 class ProfileWriter:
     """Write profiles of readers of a catalogue; the names of its tags are encoded once."""
 
-    def __init__(self, catalogue: Catalogue, manifest: Manifest) -> None:
+    def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         self._catalogue = catalogue
-        self._version = manifest.model_version
+        self._version = model_version
         self._names = Texts(1)
         self._by_name: list[int] = []
         self._places = np.empty(0, dtype=np.int64)  # of each tag in the order of names
@@ -110,6 +109,12 @@ class ProfileWriter:
         self._by_name.sort(key=names.__getitem__)
         self._places = np.empty(len(names), dtype=np.int64)
         self._places[self._by_name] = np.arange(len(names))
+
+
+@compiled
+def _rounded(out: Bytes, at: int, value: float, scale: float) -> int:
+    # Called, not copied to each of its six places: that would double the time of compiling.
+    return number(out, at, np.rint(value * scale) / scale)
 
 
 @compiled
@@ -176,13 +181,12 @@ def _write(
         at = copied(out, at, _USER, 0, len(_USER))
         at = copied(out, at, ids, id_start, id_end)
         at = copied(out, at, _YEARS, 0, len(_YEARS))
-        years = np.float64(age_years[reader])
-        at = number(out, at, np.rint(years * _YEAR_SCALE) / _YEAR_SCALE)
+        at = _rounded(out, at, np.float64(age_years[reader]), _YEAR_SCALE)
         at = copied(out, at, _SD, 0, len(_SD))
-        sd_years = np.float64(age_sd[reader])
+        sd_years = float(age_sd[reader])
         if sd_years < LEAST_SD_YEARS:
             sd_years = LEAST_SD_YEARS
-        at = number(out, at, np.rint(sd_years * _YEAR_SCALE) / _YEAR_SCALE)
+        at = _rounded(out, at, sd_years, _YEAR_SCALE)
         at = copied(out, at, _GROUP, 0, len(_GROUP))
         at = whole(out, at, groups[reader])
         at = copied(out, at, _PROBABILITIES, 0, len(_PROBABILITIES))
@@ -190,16 +194,16 @@ def _write(
             if group:
                 out[at] = _COMMA
                 at += 1
-            at = number(out, at, np.rint(np.float64(income[reader, group]) * SCALE) / SCALE)
+            at = _rounded(out, at, np.float64(income[reader, group]), SCALE)
         at = copied(out, at, _FEMALE, 0, len(_FEMALE))
-        at = number(out, at, np.rint(np.float64(female[reader]) * SCALE) / SCALE)
+        at = _rounded(out, at, np.float64(female[reader]), SCALE)
         at = copied(out, at, _TAGS, 0, len(_TAGS))
         for each in range(num_top):
             if each:
                 out[at] = _COMMA
                 at += 1
             at = copied(out, at, names, name_bounds[top[each], 0], name_bounds[top[each], 1])
-            at = number(out, at, shares[each])
+            at = _rounded(out, at, shares[each], SCALE)
 
         start, end = click_starts[reader], click_starts[reader + 1]
         newest_ms = times_ms[start] if end > start else 0

@@ -27,7 +27,10 @@ _encode = msgspec.json.Encoder().encode
 
 def sides(news: Catalogue, of: Batch) -> dict[str, Callable[[], list[bytes]]]:
     """Return what is compared, by what it makes; each returns JSON."""
-    profiles, pages = ProfileWriter(news, MANIFEST), PageWriter(news, MANIFEST)
+    profiles, pages = (
+        ProfileWriter(news, MANIFEST.model_version),
+        PageWriter(news, MANIFEST.model_version),
+    )
     seen = (of.user_ids, of.reading, of.estimates, of.interests)
     shown = (of.user_ids, of.recommendation_ids, of.ranked, of.interests)
     return {
