@@ -41,7 +41,7 @@ from worker.recommend.statistics import Statistics
 from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
 from worker.settings import PREFIX, Settings
-from worker.transport import CODEC, Chunk, Consumer
+from worker.transport import CODEC, Chunk, Consumer, NoTables
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
@@ -238,6 +238,7 @@ def _faust_app(settings: Settings) -> App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         store="memory://",
+        TableManager=NoTables,
         datadir=settings.data_dir,
         web_enabled=False,
         autodiscover=False,
