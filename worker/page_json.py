@@ -52,7 +52,6 @@ _PIECES = (3, 1, 1)
 
 _encode = msgspec.json.Encoder().encode
 
-
 # The start of a reason ends the one before it, by these bytes; the first goes without them.
 _BETWEEN = b"},"
 _BETWEEN_BYTES = len(_BETWEEN)
@@ -93,6 +92,8 @@ class PageWriter:
 
         interests: (B, G) float32, the reader's own in each tag.
         """
+        # Compiled code does not look whether an index is within an array.
+        assert len(user_ids) == len(recommendation_ids) == len(ranked.rows) == len(interests)
         self._follow(ranked)
         ids, id_starts = lines([*recommendation_ids, *user_ids])
         end = literal(self._end(now))
@@ -256,11 +257,13 @@ def _write(
                     total = 0.0
                     num_tags = 0
                     while num_tags < tags.shape[1] and tags[row, num_tags] != NO_TAG:
-                        total += max(interests[reader, tags[row, num_tags]], 0.0)
+                        tag = tags[row, num_tags]
+                        if tag < interests.shape[1]:  # one that came since is not liked yet
+                            total += max(interests[reader, tag], 0.0)
                         num_tags += 1
                     for nth in range(num_tags):
                         tag = tags[row, nth]
-                        if interests[reader, tag] > 0.0:
+                        if tag < interests.shape[1] and interests[reader, tag] > 0.0:
                             worth[num] = _part(share * interests[reader, tag] / total)
                             starts[num], name_ends[num] = of_tags[tag, 0], of_tags[tag, 1]
                             num += 1

@@ -67,6 +67,8 @@ class ProfileWriter:
         now: datetime,
     ) -> list[bytes]:
         """Return the profiles of B readers. interests: (B, G) float32, their own in each tag."""
+        # Compiled code does not look whether an index is within an array.
+        assert len(user_ids) == len(estimates.female) == len(interests) == len(reading.known)
         self._follow()
         ids, id_starts = lines(user_ids)
         version, moment = _encode(self._version).decode(), _encode(now).decode()

@@ -208,6 +208,7 @@ def test_a_replaced_article_is_written_anew() -> None:
     assert written(writer, of) == encoded(news, of)
     news.put(article("b", ["new", "x"]))
     news.put(article("d", ["newer"]))
+    written(writer, of)  # interests know nothing of the new tags yet
     wider = np.zeros((3, len(news.tag_names)), dtype=np.float32)
     wider[:, : of.interests.shape[1]] = of.interests
     of = of._replace(interests=wider)
