@@ -81,12 +81,16 @@ class Held(NamedTuple):
     articles: list[EncodedArticle]
     """Those of the articles asked for that are there."""
 
+    def of(self, part: slice) -> "Held":
+        """Return what is held of some of the readers."""
+        return Held(self.histories[part], self.showings[part], self.preferences[part], [])
+
 
 class WriteResult(NamedTuple):
     """Which updates were not stored, and which missing articles have come since."""
 
-    lost: list[int]
-    """Indices of the updates whose reader somebody else has changed meanwhile."""
+    lost: set[str]
+    """Readers whom somebody else has changed meanwhile."""
     appeared: set[bytes]
     """References, of those unknown to an update, that are in Redis after all."""
 
@@ -158,11 +162,11 @@ class ReaderStore:
             pipeline.pexpire(name, self._ttl_ms)
             pipeline.exists(keys.encoded(ref, self._model_version))
         replies = await pipeline.execute()
-        lost = [
-            start + number - 1
+        lost = {
+            updates[start + number - 1].user_id
             for start, reply in zip(starts, replies, strict=False)
             for number in reply
-        ]
+        }
         # Somebody was faster; or has preferences that outlived the note that there are any.
         self._reads_beside = self._reads_beside or bool(lost)
         found = replies[len(starts) + 2 :: 3]
