@@ -20,9 +20,9 @@ from schemas.records import (
 )
 from schemas.timestamps import from_ms
 from worker.catalogue import Catalogue
-from worker.messages import PROFILE_TAGS
 from worker.model import Estimates
 from worker.page_json import CO_CLICKED, EXPLORED, TAGS
+from worker.profile_json import PROFILE_TAGS
 from worker.reading import Reading
 from worker.recommend.features import SOURCES
 from worker.recommend.pages import Ranked
@@ -91,8 +91,10 @@ def plain_recommendations(
     explored = ranked.explored.tolist()
     linked = ranked.linked.tolist()
     by_feature = ranked.shares
+    # One by one: `sum` may go pairwise, to another last bit.
     sums = np.stack(
-        [by_feature[:, :, list(columns)].sum(axis=2) for columns in SOURCES.values()], axis=2
+        [by_feature[:, :, list(columns)].cumsum(axis=2)[:, :, -1] for columns in SOURCES.values()],
+        axis=2,
     )
     shares = sums.astype(np.float64).round(4).tolist()
     pages = []
@@ -144,7 +146,9 @@ def _tag_reasons(
 ) -> list[Reason]:
     tags = [tag for tag in catalogue.tags[row].tolist() if tag >= 0]
     liked = [(tag, float(interests[tag])) for tag in tags if interests[tag] > 0]
-    total = sum(interest for _, interest in liked)  # not 0, or there would be no share
+    total = 0.0  # stays so only without a share
+    for _, interest in liked:  # as `sum` adds no more from Python 3.12 on
+        total += interest
     return [
         Reason(name=f"tag:{catalogue.tag_names[tag]}", weight=round(share * interest / total, 4))
         for tag, interest in liked

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.records import Profile, ServedFeatures
+from schemas.records import ServedFeatures
 from worker import messages
 from worker.eye import NO_HISTORY, Eye
 from worker.model import Model
 from worker.page_json import PageWriter
+from worker.profile_json import ProfileWriter
 from worker.reading import unknown_refs
 from worker.recommend.barred import Limits
 from worker.recommend.recommender import Recommender
@@ -32,7 +33,8 @@ CELLS_PER_RUN = 4_000_000
 class FrontPage(NamedTuple):
     """What follows from a reader's history."""
 
-    profile: Profile
+    profile: bytes
+    """The JSON of a `Profile`."""
     recommendation: bytes
     """The JSON of a `Recommendation`."""
     served: ServedFeatures | None
@@ -60,7 +62,8 @@ class FrontPages:
         self._eye = eye
         self._num_recommendations = num_recommendations
         self._log_features = log_features
-        self._writer = PageWriter(recommender.catalogue, model.manifest)
+        self._profiles = ProfileWriter(recommender.catalogue, model.manifest.model_version)
+        self._pages = PageWriter(recommender.catalogue, model.manifest.model_version)
 
     def make(
         self,
@@ -98,10 +101,9 @@ class FrontPages:
         visits_ms: Sequence[int] | None,
         limits: Limits | None,
     ) -> Iterator[FrontPage]:
-        catalogue, manifest = self._catalogue, self._model.manifest
         seen = self._eye.see(histories)
         assert seen.estimates is not None
-        version = manifest.model_version
+        version = self._model.manifest.model_version
         ids = [messages.recommendation_id(each or NO_HISTORY, version) for each in histories]
         if visits_ms is not None:
             ids = [f"{each}-{visit_ms}" for each, visit_ms in zip(ids, visits_ms, strict=True)]
@@ -117,14 +119,13 @@ class FrontPages:
             np.array(seeds, dtype=np.int64),
             limits,
         )
-        profiles = messages.profiles(
-            user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now
-        )
-        pages = self._writer.write(user_ids, ids, ranked, seen.tastes.interests, now)
+        interests = seen.tastes.interests
+        profiles = self._profiles.write(user_ids, seen.reading, seen.estimates, interests, now)
+        pages = self._pages.write(user_ids, ids, ranked, interests, now)
         missing = unknown_refs(seen.reading, histories)
         served: Sequence[ServedFeatures | None] = [None] * len(pages)
         if self._log_features:
-            served = messages.served_features(ids, ranked, catalogue, news_ms)
+            served = messages.served_features(ids, ranked, self._catalogue, news_ms)
         assert seen.tastes.membership is not None
         yield from map(FrontPage, profiles, pages, served, missing, seen.tastes.membership)
 

@@ -293,7 +293,7 @@ class Pipeline:
                 user_ids[i],
                 held[i],
                 histories[i],
-                _json.encode(page.profile),
+                page.profile,
                 page.recommendation,
                 page.unknown,
                 entry,

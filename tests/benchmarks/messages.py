@@ -17,9 +17,9 @@ import numpy as np
 from schemas.records import Recommendation
 from tests.plain_messages import plain_profiles, plain_recommendations
 from tests.random_pages import MANIFEST, NOW_MS, Batch, batch, catalogue
-from worker import messages
 from worker.catalogue import Catalogue
 from worker.page_json import PageWriter
+from worker.profile_json import ProfileWriter
 
 NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
 _encode = msgspec.json.Encoder().encode
@@ -27,16 +27,21 @@ _encode = msgspec.json.Encoder().encode
 
 def sides(news: Catalogue, of: Batch) -> dict[str, Callable[[], list[bytes]]]:
     """Return what is compared, by what it makes; each returns JSON."""
-    writer = PageWriter(news, MANIFEST)
-    seen = (of.user_ids, of.reading, of.estimates, of.interests, news, MANIFEST, NOW)
+    profiles, pages = (
+        ProfileWriter(news, MANIFEST.model_version),
+        PageWriter(news, MANIFEST.model_version),
+    )
+    seen = (of.user_ids, of.reading, of.estimates, of.interests)
     shown = (of.user_ids, of.recommendation_ids, of.ranked, of.interests)
     return {
-        "plain profiles": lambda: [_encode(each) for each in plain_profiles(*seen)],
-        "profiles": lambda: [_encode(each) for each in messages.profiles(*seen)],
+        "plain profiles": lambda: [
+            _encode(each) for each in plain_profiles(*seen, news, MANIFEST, NOW)
+        ],
+        "profiles": lambda: profiles.write(*seen, NOW),
         "plain pages": lambda: [
             _encode(each) for each in plain_recommendations(*shown, news, MANIFEST, NOW)
         ],
-        "pages": lambda: writer.write(*shown, NOW),
+        "pages": lambda: pages.write(*shown, NOW),
     }
 
 

@@ -15,7 +15,7 @@ from schemas.encoded import EncodedArticle
 from schemas.errors import BundleError
 from schemas.history import article_ref, merge, pack_entry
 from schemas.reading_set import ReadingSet
-from schemas.records import Recommendation
+from schemas.records import Profile, Recommendation
 from schemas.tokenizer import article_text
 from worker.catalogue import Catalogue
 from worker.eye import Eye
@@ -141,8 +141,9 @@ def test_front_pages_follow_from_any_bundle(model: Model, newsroom: Path) -> Non
         model, Recommender(catalogue, Statistics(64), Options()), Eye(catalogue, model, 14.0), 10
     )
     (page,) = front_pages.make(["u"], [merge(None, entries, 64)], NOW_MS, NOW)
-    assert page.profile.model_version == version
-    assert len(page.profile.income.probabilities) == len(model.manifest.income_groups)
+    profile = msgspec.json.decode(page.profile, type=Profile)
+    assert profile.model_version == version
+    assert len(profile.income.probabilities) == len(model.manifest.income_groups)
     recommended = msgspec.json.decode(page.recommendation, type=Recommendation)
     assert {item.article_id for item in recommended.items}.isdisjoint(
         each.article_id for each in articles[:5]

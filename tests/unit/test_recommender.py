@@ -233,7 +233,7 @@ def test_reasons_add_up_to_the_score() -> None:
     reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
     found = made.rank(reading, tastes, NOW_MS, 10)
     assert found.shares.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
-    pages = PageWriter(news, MANIFEST).write(
+    pages = PageWriter(news, MANIFEST.model_version).write(
         ["u1", "u2"], ["r1", "r2"], found, tastes.interests, NOW
     )
     records = [msgspec.json.decode(page, type=Recommendation) for page in pages]

@@ -1,4 +1,4 @@
-"""Compile what ranks, before the first click needs it: `python -m worker.recommend.warm`.
+"""Compile what the first click will need: `python -m worker.recommend.warm`.
 
 Compiling takes half a minute, once after an installation; a worker that did it at its first
 click would miss its heartbeats.
@@ -8,8 +8,12 @@ import numpy as np
 
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
+from schemas.timestamps import from_ms
 from worker.batch_lessons import pack_counted
 from worker.catalogue import Catalogue
+from worker.model import no_estimates
+from worker.page_json import PageWriter
+from worker.profile_json import ProfileWriter
 from worker.reading import read, tag_interests
 from worker.recommend.click_log import pack_impression
 from worker.recommend.options import Options
@@ -34,7 +38,13 @@ def warm_up() -> None:
     for dtype in ("<f4", "<i4"):  # the rows of either architecture
         gather(reading, np.arange(2), np.ones((len(catalogue), 2), dtype=dtype), 4)
     tastes = Tastes(interests, np.zeros_like(interests), np.ones((2, 2), dtype=np.float32))
-    recommender.rank(reading, tastes, 10, 2, np.zeros(2, dtype=np.int64))
+    ranked = recommender.rank(reading, tastes, 10, 2, np.zeros(2, dtype=np.int64))
+    names, now = ["a", "b"], from_ms(0)
+    PageWriter(catalogue, "").write(names, names, ranked, interests, now)
+    estimates = no_estimates(2, 1)
+    for each in estimates:
+        each[:] = 0.5
+    ProfileWriter(catalogue, "").write(names, reading, estimates, interests, now)
     _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
     statistics.apply(pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), catalogue)
     shown = (np.array([1, 2]), np.array([True, False]))

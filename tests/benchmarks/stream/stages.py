@@ -35,7 +35,7 @@ STAGES = {
     "rank": ["worker.recommend.recommender:Recommender.rank"],
     "messages": [
         "worker.front_pages:FrontPages.make",
-        "worker.messages:profiles",
+        "worker.profile_json:ProfileWriter.write",
         "worker.page_json:PageWriter.write",
     ],
     "write": ["worker.reader_store:ReaderStore.write"],
@@ -46,8 +46,8 @@ STAGES = {
     ],
     "commit": ["worker.transport:Consumer.commit", "faust.transport.consumer:Consumer.commit"],
 }
-"""Functions by stage. `merge` includes encoding JSON; what everybody's clicks teach is `learn`
-(lessons, the click log), `count` and `fit` (of the item model)."""
+"""Functions by stage. What everybody's clicks teach is `learn` (lessons, the click log), `count`
+and `fit` (of the item model)."""
 
 ROUND_TRIPS = {
     "redis": [

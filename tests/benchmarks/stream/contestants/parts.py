@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from time import monotonic, time_ns
 from typing import Any, NamedTuple
 
-import msgspec
-
 from schemas.history import ENTRY_BYTES, merge
 from worker.article_store import ArticleStore
 from worker.articles import Articles
@@ -31,8 +29,6 @@ from worker.redis_client import connect
 from worker.settings import Settings, read_settings
 
 FOLLOW_INTERVAL_S = 0.5
-
-_json = msgspec.json.Encoder()
 
 
 class Record(NamedTuple):
@@ -141,7 +137,7 @@ class Parts:
                 user_ids[i],
                 packed[i],
                 histories[i],
-                _json.encode(page.profile),
+                page.profile,
                 page.recommendation,
                 page.unknown,
                 told[i],
