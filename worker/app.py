@@ -4,7 +4,8 @@ articles ────┐
 clicks ──────┤
 visits ──────┼─► agent ─► gatherer ─► pipeline.process(chunks) ─► Redis, Kafka ─► commit
 impressions ─┤
-preferences ─┘
+preferences ─┤
+erasures ────┘
 """
 
 import asyncio
@@ -27,6 +28,8 @@ from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
+from worker.erasure_store import ErasureStore
+from worker.erasures import Erasures
 from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
@@ -135,6 +138,7 @@ def build_app(settings: Settings, model: Model) -> App:
     recommender = Recommender(catalogue, statistics, options)
     eye = Eye(catalogue, model, settings.tag_half_life_days)
     app = _faust_app(settings)
+    emitter = Emitter(librdkafka_config(settings))
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
@@ -145,9 +149,15 @@ def build_app(settings: Settings, model: Model) -> App:
         lessons=BatchLessons(catalogue, recommender, eye),
         readers=ReaderStore(redis, settings.ttl_ms, version),
         click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits),
-        emitter=Emitter(librdkafka_config(settings)),
+        emitter=emitter,
+        erasures=Erasures(
+            ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
+            emitter,
+            settings.topics,
+            log_features=settings.log_features,
+        ),
         history_size=settings.history_size,
-        articles_pending=lambda: _consumer(app).has_unstored(settings.topic_articles),
+        goes_first=lambda topic: _consumer(app).has_unstored(topic),
     )
     app.pipeline = pipeline
     app.redis = redis
@@ -162,6 +172,7 @@ def build_app(settings: Settings, model: Model) -> App:
             settings.topic_visits,
             settings.topic_impressions,
             settings.topic_preferences,
+            settings.topic_erasures,
         )
     ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)

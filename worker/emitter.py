@@ -44,6 +44,13 @@ class Emitter:
         """Queue a message; a full queue is waited out here, which slows the caller down."""
         self._produce(topic, key, value, None)
 
+    def send_tombstone(self, topic: str, key: str, time_ms: int = 0) -> None:
+        """Queue a message without a value: of this key nothing holds any more.
+
+        time_ms: that of the message, now by default.
+        """
+        self._produce(topic, key, None, None, time_ms)
+
     def send_dead_letter(
         self, topic: str, key: bytes | None, value: bytes | None, letter: DeadLetter
     ) -> None:
@@ -58,11 +65,17 @@ class Emitter:
         key: str | bytes | None,
         value: bytes | None,
         headers: list[tuple[str, str | bytes | None]] | None,
+        time_ms: int = 0,
     ) -> None:
         while True:
             try:
                 self._producer.produce(
-                    topic, value, key, headers=headers, on_delivery=self._on_delivery
+                    topic,
+                    value,
+                    key,
+                    headers=headers,
+                    on_delivery=self._on_delivery,
+                    timestamp=time_ms,
                 )
                 return
             except BufferError:
@@ -93,13 +106,25 @@ class Emitter:
         Raises:
             UnavailableError: names what is missing.
         """
+        known = self._known_topics(timeout_s)
+        missing = [name for name in topics if name not in known]
+        if missing:
+            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+
+    def has_topic(self, topic: str, timeout_s: float = 10.0) -> bool:
+        """Tell whether a topic exists.
+
+        Raises:
+            UnavailableError: when the brokers do not answer.
+        """
+        return topic in self._known_topics(timeout_s)
+
+    def _known_topics(self, timeout_s: float) -> set[str]:
         try:
             known = self._producer.list_topics(timeout=timeout_s).topics
         except KafkaException as error:
             raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
-        missing = [name for name in topics if name not in known or not known[name].partitions]
-        if missing:
-            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+        return {name for name, topic in known.items() if topic.partitions}
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:

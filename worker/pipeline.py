@@ -8,8 +8,9 @@
                          ├─► visits, preferences: read histories ─► infer ─► rank
                          │           ─► Redis (compare and set) ─► recommendations
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
+                         ├─► erasures: Redis (mark and delete) ─► tombstones
                          └─► bad: dead letters
-    ─► wait for every delivery ─► chunk.stored
+    ─► wait for every delivery ─► take back what was sent of erased readers ─► chunk.stored
 
 At least once, and harmless to repeat: whatever fails on the way, all of it is done again,
 and a history is a set.
@@ -29,13 +30,16 @@ from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.batch_lessons import BatchLessons
+from worker.bygone import Sent, counts_from, lifts_nothing, newer_clicks
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
+from worker.erasure_marks import time_of_mark
+from worker.erasures import Erasures
 from worker.front_pages import FrontPage, FrontPages
 from worker.impressions import Impressions
-from worker.intake import BadMessage, decoder_of, empty_decoder_of, sort_records
+from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
@@ -43,7 +47,7 @@ from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
-ARTICLES_FIRST_S = 1.0
+OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
 
 logger = logging.getLogger(__name__)
@@ -64,8 +68,9 @@ class Pipeline:
         readers: ReaderStore,
         click_log: ClickLog,
         emitter: Emitter,
+        erasures: Erasures,
         history_size: int,
-        articles_pending: Callable[[], bool] = lambda: False,
+        goes_first: Callable[[str], bool] = lambda _: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
@@ -77,8 +82,9 @@ class Pipeline:
         self._click_log = click_log
         self._impressions = Impressions(lessons, readers, click_log)
         self._emitter = emitter
+        self._erasures = erasures
         self._history_size = history_size
-        self._articles_pending = articles_pending
+        self._goes_first = goes_first
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
         self._num_in_progress = 0
@@ -102,19 +108,20 @@ class Pipeline:
         """
         self._num_in_progress += 1
         try:
-            if chunks[0].topic != self._topics.articles:
-                await self._let_articles_go_first()
+            if chunks[0].topic not in (self._topics.articles, self._topics.erasures):
+                await self._let_others_go_first()
             await self._process_until_stored(chunks)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
                 self._idle.notify_all()
 
-    async def _let_articles_go_first(self) -> None:
-        # A click costs the same again when its article comes after it. Where both have piled
-        # up, as after a start, the articles first; a stream of them delays no click for long.
-        for _ in range(round(ARTICLES_FIRST_S / PATIENCE_S)):
-            if not self._articles_pending():
+    async def _let_others_go_first(self) -> None:
+        # A click costs the same again when its article comes after it, and one of before an erasure
+        # is taken for nothing. Where both have piled up, as after a start, articles and erasures
+        # first; a stream of them delays no click for long.
+        for _ in range(round(OTHERS_FIRST_S / PATIENCE_S)):
+            if not any(map(self._goes_first, (self._topics.articles, self._topics.erasures))):
                 return
             await asyncio.sleep(PATIENCE_S)
 
@@ -149,30 +156,47 @@ class Pipeline:
         records = [record for chunk in chunks for record in chunk.records]
         intake = sort_records(records, decode, self._clock_ms(), decode_empty)
         failures_before = self._emitter.num_failures
+        num_withdrawals = self._erasures.num_withdrawals
+        if intake.erasures:
+            returned = await self._erasures.take(intake.erasures)
+            await self._update({user_id: [] for user_id in sorted(returned)}, {})
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
             await self._articles.withdraw(intake.withdrawn)
+        bygone = await self._serve(intake)
+        self._bury(intake.bad)
+        await self._emitter.delivered(failures_before)
+        answered = {*intake.clicks, *intake.visits, *intake.preferences}
+        if answered:
+            await self._erasures.look_again(answered, bygone, num_withdrawals)
+
+    async def _serve(self, intake: Intake) -> set[str]:
+        """Do what follows from what readers did; return who had been erased after it."""
+        bygone: set[str] = set()
         if intake.clicks:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._update(intake.clicks)
+            bygone |= await self._update(intake.clicks, intake.sent_ms)
         if intake.visits:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            await self._welcome(intake.visits, {})
+            bygone |= await self._welcome(intake.visits, {}, intake.sent_ms)
         if intake.preferences:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
-            await self._welcome(times_ms, intake.preferences)
+            bygone |= await self._welcome(times_ms, intake.preferences, intake.sent_ms)
         if intake.impressions:
             self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             news_ms = min(self._newest_click_ms, self._clock_ms())
-            await self._impressions.take(intake.impressions, news_ms)
-        self._bury(intake.bad)
-        await self._emitter.delivered(failures_before)
+            await self._impressions.take(intake.impressions, news_ms, intake.sent_ms)
+        return bygone
 
-    async def _update(self, clicks: dict[str, list[bytes]]) -> None:
-        """Merge the clicks, by reader, and renew these readers' profiles and front pages."""
+    async def _update(self, clicks: dict[str, list[bytes]], sent: Sent) -> set[str]:
+        """Merge the clicks, by reader, and renew these readers' profiles and front pages.
+
+        Returns the readers of whom a click was left out, as they have been erased since.
+        """
         pending = clicks
+        bygone: set[str] = set()
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
         missing = {ref for ref in new if ref not in self._catalogue}
         appeared: set[bytes] = set()
@@ -182,6 +206,8 @@ class Pipeline:
             held = await self._readers.read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
+            pending, erased = newer_clicks(pending, held.marks, sent)
+            bygone |= erased
             updates = await self._renew(pending, user_ids, held)
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
@@ -199,6 +225,7 @@ class Pipeline:
                 update.user_id for update in updates if not missing.isdisjoint(update.unknown)
             }
             pending = {user_id: pending[user_id] for user_id in again}
+        return bygone
 
     async def _renew(
         self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
@@ -240,21 +267,40 @@ class Pipeline:
                 entry,
                 self._served(page),
                 found.preferences[i],
+                found.marks[i],
             )
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> None:
+    async def _welcome(
+        self, times_ms: dict[str, int], wishes: dict[str, bytes], sent: Sent
+    ) -> set[str]:
         """Answer visits and wishes: pages made with what everybody has clicked up to now.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
-        ones are held.
+        ones are held. Returns the readers who have been erased since, and were not answered.
         """
         pending = list(times_ms)
+        bygone: set[str] = set()
         while pending:
             await self._click_log.follow()
             found = await self._readers.read(pending, [])
             held = found.histories
+            erased = {
+                user_id
+                for user_id, mark, history, kept in zip(
+                    pending, found.marks, held, found.preferences, strict=True
+                )
+                if mark
+                and (
+                    counts_from(times_ms[user_id], user_id, sent) <= time_of_mark(mark)
+                    or lifts_nothing(wishes.get(user_id), history, kept)
+                )
+            }
+            if erased:
+                bygone |= erased
+                pending = [user_id for user_id in pending if user_id not in erased]
+                continue
             preferences = [
                 newest(kept, wishes.get(user_id))
                 for user_id, kept in zip(pending, found.preferences, strict=True)
@@ -276,6 +322,7 @@ class Pipeline:
                     self._served(page),
                     found.preferences[i],
                     preferences[i],
+                    found.marks[i],
                 )
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
@@ -284,6 +331,7 @@ class Pipeline:
                 if index not in lost:
                     self._emit_page(update)
             pending = [updates[index].user_id for index in sorted(lost)]
+        return bygone
 
     async def follow_catalogue(self, interval_s: float) -> None:
         """Learn what other workers encode, for as long as the worker runs."""
@@ -310,8 +358,10 @@ class Pipeline:
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
             failures_before = self._emitter.num_failures
-            await self._update({user_id: [] for user_id in part})
+            num_withdrawals = self._erasures.num_withdrawals
+            await self._update({user_id: [] for user_id in part}, {})
             await self._emitter.delivered(failures_before)
+            await self._erasures.look_again(part, (), num_withdrawals)
         await self._readers.done_waiting(waiting)
 
     def _emit(self, updates: Iterable[ReaderUpdate]) -> None:

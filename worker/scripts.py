@@ -1,20 +1,30 @@
 """The functions that run inside Redis."""
 
-WRITE_READERS = """
+from worker.erasure_scripts import GUARD
+
+WRITE_READERS = (
+    GUARD
+    + """
 -- Compare and set, for each reader: history, profile, recommendations.
 -- KEYS: four per reader (these and preferences), then the click log if it lies on this node. ARGV:
 -- time to live, most entries of the log, then six per reader: the header of the history the new one
 -- was made from, history, profile, recommendations, what the log is told, the preferences that the
--- page heeds. Returns the numbers (from 1) of the readers whose history or preferences have changed
--- meanwhile: those are left as they are, and the log is told nothing of them.
+-- page heeds. A profile of '' is none. Returns the numbers (from 1) of the readers whose history or
+-- preferences have changed meanwhile, or who were erased: those are left as they are, and the log
+-- is told nothing of them.
 local lost, told = {}, {}
 for reader = 1, math.floor(#KEYS / 4) do
   local key, arg = 4 * reader - 3, 6 * reader - 3
   local wishes = redis.call('GET', KEYS[key + 3]) or ''
-  if wishes == ARGV[arg + 5] and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
+  if not erased(reader) and wishes == ARGV[arg + 5]
+    and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
     if wishes ~= '' then redis.call('PEXPIRE', KEYS[key + 3], ARGV[1]) end
     redis.call('SET', KEYS[key], ARGV[arg + 1], 'PX', ARGV[1])
-    redis.call('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ARGV[1])
+    if ARGV[arg + 2] == '' then
+      redis.call('DEL', KEYS[key + 1])
+    else
+      redis.call('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ARGV[1])
+    end
     redis.call('SET', KEYS[key + 2], ARGV[arg + 3], 'PX', ARGV[1])
     told[#told + 1] = ARGV[arg + 4]
   else
@@ -28,17 +38,21 @@ if #KEYS % 4 == 1 and entry ~= '' then
 end
 return lost
 """
+)
 
-WRITE_SHOWINGS = """
+WRITE_SHOWINGS = (
+    GUARD
+    + """
 -- Compare and set the showings of each reader. KEYS: one per reader, then the click log if it lies
 -- on this node. ARGV: time to live, most entries of the log, then three per reader: the header of
 -- the showings the new ones were made from, showings, what the log is told. Returns the numbers of
--- the readers whose showings have changed meanwhile: the log is told nothing of them.
+-- the readers whose showings have changed meanwhile, or who were erased: the log is told nothing of
+-- them.
 local lost, told = {}, {}
 local readers = (#ARGV - 2) / 3
 for reader = 1, readers do
   local arg = 3 * reader
-  if redis.call('GETRANGE', KEYS[reader], 0, 7) == ARGV[arg] then
+  if not erased(reader) and redis.call('GETRANGE', KEYS[reader], 0, 7) == ARGV[arg] then
     redis.call('SET', KEYS[reader], ARGV[arg + 1], 'PX', ARGV[1])
     told[#told + 1] = ARGV[arg + 2]
   else
@@ -52,17 +66,21 @@ if #KEYS > readers and entry ~= '' then
 end
 return lost
 """
+)
 
-WRITE_PAGES = """
+WRITE_PAGES = (
+    GUARD
+    + """
 -- Store front pages made without a new click, of readers whose history and preferences are still
 -- those that were read. KEYS: history, recommendations, preferences per reader. ARGV: time to live,
 -- then four per reader: the header of the history, recommendations, the preferences that were read,
--- those that the page heeds ('' for none). Returns the numbers of the others.
+-- those that the page heeds ('' for none). Returns the numbers of the others, and of the erased.
 local lost = {}
 for reader = 1, #KEYS / 3 do
   local key, arg = 3 * reader - 2, 4 * reader - 2
   local wishes = redis.call('GET', KEYS[key + 2]) or ''
-  if wishes == ARGV[arg + 2] and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
+  if not erased(reader) and wishes == ARGV[arg + 2]
+    and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
     redis.call('SET', KEYS[key + 1], ARGV[arg + 1], 'PX', ARGV[1])
     if ARGV[arg + 3] ~= '' then
       redis.call('SET', KEYS[key + 2], ARGV[arg + 3], 'PX', ARGV[1])
@@ -73,6 +91,7 @@ for reader = 1, #KEYS / 3 do
 end
 return lost
 """
+)
 
 NOTE_ARTICLES = """
 -- Give changed articles the next sequence numbers, so that every worker's catalogue follows.

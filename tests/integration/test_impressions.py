@@ -79,7 +79,7 @@ class Worker:
         self.impressions = Impressions(self.teacher, self.readers, self.log)
 
     async def take(self, batch: Batch) -> None:
-        await self.impressions.take(batch, 100)
+        await self.impressions.take(batch, 100, {})
 
     async def shown(self, *names: str) -> list[list[float]]:
         await self.log.follow()
