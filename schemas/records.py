@@ -94,11 +94,12 @@ Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TAG_CHARACTERS)]
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader never wants to be offered; the `preferences` topic (key: user_id) and Redis.
+    """What a reader does not want; the `preferences` topic (key: user_id) and Redis.
 
-    Of several the one with the newest timestamp holds, and it holds whole. Empty lists, or a
-    message without a value (which counts from its own time), lift everything. Answered by a new
-    `Recommendation`. The key must be the user_id as it is, or nothing could be lifted.
+    Of several the one with the newest timestamp holds, and it holds whole. Empty lists and
+    profiling, or a message without a value (which counts from its own time), lift everything.
+    Answered by a new `Recommendation`. The key must be the user_id as it is, or nothing could be
+    lifted.
     """
 
     user_id: Id
@@ -106,6 +107,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     blocked_tags: Annotated[list[Tag], msgspec.Meta(max_length=MAX_BLOCKED_TAGS)] = []
     """Written as the articles' tags are."""
     blocked_articles: Annotated[list[Id], msgspec.Meta(max_length=MAX_BLOCKED_ARTICLES)] = []
+    profiling: bool = True
+    """Whether age, income and gender may be inferred. If not, there is no `Profile`, and pages
+    follow from what the reader reads alone."""
 
 
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def lifts_nothing(wish: bytes | None, history: bytes | None, held: bytes | None)
     found = unpack_preferences(wish)
     if found is None or held or history:
         return False
-    return not (found.blocked_tags or found.blocked_articles)
+    return found.profiling and not (found.blocked_tags or found.blocked_articles)
 
 
 def _time(entry: bytes) -> int:

@@ -17,6 +17,7 @@ from worker import messages
 from worker.eye import NO_HISTORY, Eye
 from worker.model import Model
 from worker.page_json import PageWriter
+from worker.profiling import objections
 from worker.reading import unknown_refs
 from worker.recommend.barred import Limits
 from worker.recommend.recommender import Recommender
@@ -32,7 +33,8 @@ CELLS_PER_RUN = 4_000_000
 class FrontPage(NamedTuple):
     """What follows from a reader's history."""
 
-    profile: Profile
+    profile: Profile | None
+    """None of a reader who objects to profiling."""
     recommendation: bytes
     """The JSON of a `Recommendation`."""
     served: ServedFeatures | None
@@ -99,7 +101,8 @@ class FrontPages:
         limits: Limits | None,
     ) -> Iterator[FrontPage]:
         catalogue, manifest = self._catalogue, self._model.manifest
-        seen = self._eye.see(histories)
+        objecting = None if limits is None else objections(limits.preferences)
+        seen = self._eye.see(histories, objecting=objecting)
         assert seen.estimates is not None
         version = manifest.model_version
         ids = [messages.recommendation_id(each or NO_HISTORY, version) for each in histories]
@@ -117,9 +120,19 @@ class FrontPages:
             np.array(seeds, dtype=np.int64),
             limits,
         )
-        profiles = messages.profiles(
-            user_ids, seen.reading, seen.estimates, seen.tastes.interests, catalogue, manifest, now
-        )
+        profiles: list[Profile | None] = [
+            *messages.profiles(
+                user_ids,
+                seen.reading,
+                seen.estimates,
+                seen.tastes.interests,
+                catalogue,
+                manifest,
+                now,
+            )
+        ]
+        if objecting is not None:
+            profiles = [None if no else each for no, each in zip(objecting, profiles, strict=True)]
         pages = self._writer.write(user_ids, ids, ranked, seen.tastes.interests, now)
         missing = unknown_refs(seen.reading, histories)
         served: Sequence[ServedFeatures | None] = [None] * len(pages)

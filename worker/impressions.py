@@ -13,6 +13,7 @@ from worker.bygone import Sent, newer_impressions
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
 from worker.intake import PackedImpression
+from worker.profiling import objections
 from worker.reader_store import Held, ReaderStore, ShownUpdate
 
 
@@ -53,11 +54,17 @@ class Impressions:
         self, pending: Mapping[str, Mapping[bytes, PackedImpression]], held: Held, news_ms: int
     ) -> list[ShownUpdate]:
         """Return what is to be stored of the readers of whom something counts."""
+        wishes: list[bytes | None] = []
         merged: list[tuple[str, bytes | None, bytes, int, bytes | None]] = []
         histories: list[bytes] = []
         counted: list[PackedImpression] = []
-        for (user_id, fresh), history, shown, mark in zip(
-            pending.items(), held.histories, held.showings, held.marks, strict=True
+        for (user_id, fresh), history, shown, mark, wish in zip(
+            pending.items(),
+            held.histories,
+            held.showings,
+            held.marks,
+            held.preferences,
+            strict=True,
         ):
             known = shown if is_history(shown) else None
             entries = [entry for each in fresh.values() for entry in each.showings]
@@ -66,9 +73,10 @@ class Impressions:
             if new:
                 merged.append((user_id, shown, showings, len(new), mark))
                 counted += new
+                wishes += [wish] * len(new)
                 clicks = history if is_history(history) else None
                 histories += [before(clicks, each.time_ms) for each in new]
-        told = iter(self._lessons.impressions(histories, counted, news_ms))
+        told = iter(self._lessons.impressions(histories, counted, news_ms, objections(wishes)))
         return [
             ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)), mark)
             for user_id, shown, showings, num, mark in merged

@@ -40,6 +40,7 @@ from worker.erasures import Erasures
 from worker.front_pages import FrontPage, FrontPages
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
+from worker.profiling import objections
 from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
@@ -255,13 +256,14 @@ class Pipeline:
             [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
             [page.membership for page in pages],
             news_ms,
+            objections([found.preferences[i] for i in read]),
         )
         return [
             ReaderUpdate(
                 user_ids[i],
                 held[i],
                 histories[i],
-                _json.encode(page.profile),
+                b"" if page.profile is None else _json.encode(page.profile),
                 page.recommendation,
                 page.unknown,
                 entry,
@@ -306,7 +308,7 @@ class Pipeline:
                 for user_id, kept in zip(pending, found.preferences, strict=True)
             ]
             now_ms = self._clock_ms()
-            pages = self._front_pages.make(
+            made = self._front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
                 min(self._newest_click_ms or now_ms, now_ms),
@@ -314,6 +316,7 @@ class Pipeline:
                 [times_ms[user_id] for user_id in pending],
                 Limits(found.showings, preferences),
             )
+            pages = list(made)
             updates = [
                 PageUpdate(
                     user_id,
@@ -327,6 +330,14 @@ class Pipeline:
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
+            # Whoever reads the preferences from now on stores no profile of theirs.
+            await self._erasures.drop_profiles(
+                {
+                    update.user_id
+                    for index, (update, page) in enumerate(zip(updates, pages, strict=True))
+                    if page.profile is None and update.user_id in wishes and index not in lost
+                }
+            )
             for index, update in enumerate(updates):
                 if index not in lost:
                     self._emit_page(update)
@@ -366,7 +377,8 @@ class Pipeline:
 
     def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
         for update in updates:
-            self._emitter.send(self._topics.profiles, update.user_id, update.profile)
+            if update.profile:
+                self._emitter.send(self._topics.profiles, update.user_id, update.profile)
             self._emit_page(update)
 
     def _emit_page(self, update: ReaderUpdate | PageUpdate) -> None:

@@ -37,6 +37,7 @@ class ReaderUpdate(NamedTuple):
     """The history that was read."""
     history: bytes
     profile: bytes
+    """Empty of a reader who objects to profiling."""
     recommendation: bytes
     unknown: Sequence[bytes]
     """References of clicked articles that are not known yet and would change the profile."""

@@ -54,9 +54,13 @@ class Teacher:
         self.num_clicks_before: list[int] = []
 
     def impressions(
-        self, histories: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
+        self,
+        histories: Sequence[bytes],
+        impressions: Sequence[PackedImpression],
+        now_ms: int,
+        objecting: object,
     ) -> list[bytes]:
-        assert now_ms == 100
+        assert (now_ms, objecting) == (100, None)
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(
