@@ -86,6 +86,15 @@ def unreadable(user_id: str) -> str:
     return f"unreadable:{{{user_id.translate(_ESCAPES)}}}"
 
 
+def tag_of(user_id: str) -> str:
+    """Return how an id is written in the names of keys.
+
+    >>> tag_of("a}b")
+    'a%7Db'
+    """
+    return user_id.translate(_ESCAPES)
+
+
 def of_reader(user_id: str) -> tuple[str, ...]:
     """Name everything that is kept under a reader's name.
 
@@ -102,7 +111,7 @@ def erased(user_id: str, secret: bytes) -> str:
     >>> erased("42", b"secret")
     'erased:{42}:a9319e45aaa971de4af4a3f56e1551bc'
     """
-    name = user_id.translate(_ESCAPES).encode()
+    name = tag_of(user_id).encode()
     tag = _tags_of_slots()[crc_hqx(name, 0) % _CLUSTER_SLOTS]
     return f"erased:{{{tag}}}:{blake2b(name, digest_size=16, key=secret).hexdigest()}"
 
