@@ -138,7 +138,7 @@ def build_app(settings: Settings, model: Model) -> App:
     recommender = Recommender(catalogue, statistics, options)
     eye = Eye(catalogue, model, settings.tag_half_life_days)
     app = _faust_app(settings)
-    emitter = Emitter(librdkafka_config(settings))
+    client_config = librdkafka_config(settings)
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
@@ -149,10 +149,10 @@ def build_app(settings: Settings, model: Model) -> App:
         lessons=BatchLessons(catalogue, recommender, eye),
         readers=ReaderStore(redis, settings.ttl_ms, version),
         click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits),
-        emitter=emitter,
+        emitter=Emitter(client_config),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
-            emitter,
+            lambda: Emitter(client_config, compression="none"),
             settings.topics,
             log_features=settings.log_features,
         ),

@@ -123,7 +123,7 @@ def sort_records(
                 ref = refs[message.article_id] = article_ref(message.article_id)
             entry = pack_entry(timestamp_ms, message.event_id, ref)
             clicks.setdefault(message.user_id, []).append(entry)
-            if record.timestamp < timestamp_ms:
+            if record.timestamp < timestamp_ms:  # a call for each click is too much
                 _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Article):

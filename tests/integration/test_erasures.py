@@ -10,7 +10,7 @@ from schemas.history import article_ref, merge, pack_entry
 from schemas.preferences import pack_preferences
 from schemas.records import Preferences
 from tests.integration.redis_servers import redis_cluster
-from worker.bygone import CLOCKS_DIFFER_MS, newer_clicks
+from worker.bygone import CLOCKS_DIFFER_MS
 from worker.erasure_store import ErasureStore
 from worker.kept import export_reader, kept_of
 from worker.local.redis_server import start_redis
@@ -235,11 +235,3 @@ async def test_all_that_is_held_is_exported(
     assert await everything(client) == dump
     nobody = await export_reader(client, "nobody")
     assert (nobody.clicks, nobody.profile, nobody.erased_at) == ([], None, None)
-
-
-def test_clicks_of_before_are_left_out() -> None:
-    entries = [pack_entry(time, None, LATE) for time in (5, 6, 9)]
-    clicks = {"u": entries, "v": entries}
-    assert newer_clicks(clicks, [None, None], {}) == (clicks, set())
-    kept, bygone = newer_clicks(clicks, [b"5", None], {"u": {9: 4}})
-    assert (kept, bygone) == ({"u": entries[1:2], "v": entries}, {"u"})
