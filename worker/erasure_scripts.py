@@ -40,7 +40,7 @@ for kind = 1, 3 do
   local kept = ARGV[4 + 2 * kind]
   if kept == '' then
     redis.call('DEL', KEYS[1 + kind])
-  else
+  elseif kind < 3 then  -- preferences stay whole, as they are
     redis.call('SET', KEYS[1 + kind], kept, 'PX', ARGV[2])
   end
 end

@@ -108,6 +108,9 @@ def fill(site: Installation) -> None:
         times = [NOW_MS - HOUR_MS, NOW_MS - 9, NOW_MS + HOUR_MS]
         clicks = [click(user_id, f"a{i}", time_ms) for i, time_ms in enumerate(times)]
         send(site, settings.topic_clicks, *clicks, click(user_id, "unknown", NOW_MS - 5))
+        refused = {**click(user_id, "a6", NOW_MS - 1), "consent": False}
+        send(site, settings.topic_clicks, refused)
+        send(site, settings.topic_impressions, {**shown, "timestamp": 1, "consent": False})
         send(site, settings.topic_visits, {"user_id": user_id, "timestamp": NOW_MS})
         send(site, settings.topic_reader_labels, {"user_id": user_id, "age": 40})
 
