@@ -2,8 +2,17 @@
 
 from worker.erasure_scripts import GUARD
 
+STAYS = """
+-- Whether preferences hold for good: who objects to profiling must not be profiled for having been
+-- away for long. (Within a text of JSON a quotation mark has a backslash before it.)
+local function stays(wishes)
+  return string.find(wishes, '"profiling":false', 1, true)
+end
+"""
+
 WRITE_READERS = (
     GUARD
+    + STAYS
     + """
 -- Compare and set, for each reader: history, profile, recommendations.
 -- KEYS: four per reader (these and preferences), then the click log if it lies on this node. ARGV:
@@ -18,7 +27,9 @@ for reader = 1, math.floor(#KEYS / 4) do
   local wishes = redis.call('GET', KEYS[key + 3]) or ''
   if not erased(reader) and wishes == ARGV[arg + 5]
     and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
-    if wishes ~= '' then redis.call('PEXPIRE', KEYS[key + 3], ARGV[1]) end
+    if wishes ~= '' and not stays(wishes) then
+      redis.call('PEXPIRE', KEYS[key + 3], ARGV[1])
+    end
     redis.call('SET', KEYS[key], ARGV[arg + 1], 'PX', ARGV[1])
     if ARGV[arg + 2] == '' then
       redis.call('DEL', KEYS[key + 1])
@@ -70,6 +81,7 @@ return lost
 
 WRITE_PAGES = (
     GUARD
+    + STAYS
     + """
 -- Store front pages made without a new click, of readers whose history and preferences are still
 -- those that were read. KEYS: history, recommendations, preferences per reader. ARGV: time to live,
@@ -82,7 +94,9 @@ for reader = 1, #KEYS / 3 do
   if not erased(reader) and wishes == ARGV[arg + 2]
     and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
     redis.call('SET', KEYS[key + 1], ARGV[arg + 1], 'PX', ARGV[1])
-    if ARGV[arg + 3] ~= '' then
+    if stays(ARGV[arg + 3]) then
+      redis.call('SET', KEYS[key + 2], ARGV[arg + 3])
+    elseif ARGV[arg + 3] ~= '' then
       redis.call('SET', KEYS[key + 2], ARGV[arg + 3], 'PX', ARGV[1])
     end
   else
