@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class EncodedArticle(msgspec.Struct, frozen=True, array_like=True):
+class EncodedArticle(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An article as the catalogue holds it; shared by all workers.
 
     `row` is the encoder's output for the article as little-endian bytes: float32 (D,) of a

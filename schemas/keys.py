@@ -81,6 +81,16 @@ def recs(user_id: str) -> str:
     return f"recs:{{{user_id.translate(_ESCAPES)}}}"
 
 
+def written(user_id: str) -> tuple[str, str, str, str]:
+    """Name what a click of a reader writes or checks.
+
+    >>> written("42")
+    ('history:{42}', 'profile:{42}', 'recs:{42}', 'preferences:{42}')
+    """
+    tag = user_id.translate(_ESCAPES)
+    return f"history:{{{tag}}}", f"profile:{{{tag}}}", f"recs:{{{tag}}}", f"preferences:{{{tag}}}"
+
+
 def unreadable(user_id: str) -> str:
     """Name a history that was set aside because its format is unknown."""
     return f"unreadable:{{{user_id.translate(_ESCAPES)}}}"

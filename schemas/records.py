@@ -36,7 +36,7 @@ class Article(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None
 
 
-class Click(msgspec.Struct, frozen=True, kw_only=True):
+class Click(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A reader opened an article; the `clicks` topic (key: user_id).
 
     Two clicks with the same reader, event_id, article_id and timestamp are one click. Without an

@@ -1,4 +1,4 @@
-"""What a reader did before they were erased, and is not to be used: pure functions.
+"""What a reader did before they were erased, and is not to be used.
 
 Whatever a reader does counts from its own time, or from when Kafka got the message if that is
 earlier: a click that was dated ahead, as by a browser whose clock is fast, was made before an
@@ -6,12 +6,12 @@ erasure all the same. In a history only the click's own time is kept.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from schemas.history import ENTRY_BYTES, TIME_BYTES, seal, unpack
 from schemas.preferences import time_of, unpack_preferences
 from worker.erasure_marks import time_of_mark
 from worker.intake import PackedImpression
+from worker.reader_store import Held
 
 CLOCKS_DIFFER_MS = 60_000
 """By how much a click that was stored before an erasure may be dated later than that."""
@@ -19,58 +19,77 @@ CLOCKS_DIFFER_MS = 60_000
 Sent = Mapping[str, Mapping[int, int]]
 """By reader and time of what they did: when Kafka got the message, where that is earlier."""
 
-Done = TypeVar("Done")
 
+class Sieve:
+    """Leave out what readers did before they were erased, and note whose that was.
 
-def counts_from(time_ms: int, user_id: str, sent: Sent) -> int:
-    """Return from when on something that a reader did counts.
-
-    >>> counts_from(9, "u", {"u": {9: 5}}), counts_from(9, "v", {"u": {9: 5}})
-    (5, 9)
+    sent: of messages that are dated ahead. What is passed are the marks of readers, in their order.
     """
-    own = sent.get(user_id)
-    return time_ms if own is None else min(time_ms, own.get(time_ms, time_ms))
 
+    def __init__(self, sent: Sent) -> None:
+        self._sent = sent
+        self.erased: set[str] = set()
+        """Of whom something was left out."""
 
-def newer_clicks(
-    clicks: dict[str, list[bytes]], marks: Sequence[bytes | None], sent: Sent
-) -> tuple[dict[str, list[bytes]], set[str]]:
-    """Return the clicks, by reader, without those of before an erasure; and whose had any.
+    def clicks(
+        self, clicks: dict[str, list[bytes]], marks: Sequence[bytes | None]
+    ) -> dict[str, list[bytes]]:
+        """Return the clicks, by reader, that are later than an erasure."""
+        if not any(marks):
+            return clicks
+        kept: dict[str, list[bytes]] = {}
+        for (user_id, entries), mark in zip(clicks.items(), marks, strict=True):
+            later = [each for each in entries if self._is_later(_time(each), user_id, mark)]
+            if len(later) < len(entries):
+                self.erased.add(user_id)
+            kept[user_id] = later
+        return kept
 
-    marks: one per reader, in the same order.
-    """
-    if not any(marks):
-        return clicks, set()
-    kept: dict[str, list[bytes]] = {}
-    bygone: set[str] = set()
-    for (user_id, entries), mark in zip(clicks.items(), marks, strict=True):
-        erased_ms = time_of_mark(mark)
-        later = [each for each in entries if counts_from(_time(each), user_id, sent) > erased_ms]
-        if len(later) < len(entries):
-            bygone.add(user_id)
-        kept[user_id] = later
-    return kept, bygone
-
-
-def newer_impressions(
-    impressions: dict[str, Mapping[bytes, PackedImpression]],
-    marks: Sequence[bytes | None],
-    sent: Sent,
-) -> dict[str, Mapping[bytes, PackedImpression]]:
-    """Return the impressions, by reader, without those of before an erasure.
-
-    marks: one per reader, in the same order.
-    """
-    if not any(marks):
-        return impressions
-    return {
-        user_id: {
-            start: each
-            for start, each in shown.items()
-            if counts_from(each.time_ms, user_id, sent) > time_of_mark(mark)
+    def impressions(
+        self,
+        impressions: dict[str, Mapping[bytes, PackedImpression]],
+        marks: Sequence[bytes | None],
+    ) -> dict[str, Mapping[bytes, PackedImpression]]:
+        """Return the impressions, by reader, that are later than an erasure."""
+        if not any(marks):
+            return impressions
+        return {
+            user_id: {
+                start: each
+                for start, each in shown.items()
+                if self._is_later(each.time_ms, user_id, mark)
+            }
+            for (user_id, shown), mark in zip(impressions.items(), marks, strict=True)
         }
-        for (user_id, shown), mark in zip(impressions.items(), marks, strict=True)
-    }
+
+    def visitors(
+        self,
+        user_ids: Sequence[str],
+        times_ms: Mapping[str, int],
+        wishes: Mapping[str, bytes],
+        held: Held,
+    ) -> set[str]:
+        """Return the readers who are not to be answered, as they came or wished before an erasure.
+
+        held: what is held of them.
+        """
+        readers = zip(user_ids, held.marks, held.histories, held.preferences, strict=True)
+        erased = {
+            user_id
+            for user_id, mark, history, kept in readers
+            if mark
+            and (
+                not self._is_later(times_ms[user_id], user_id, mark)
+                or lifts_nothing(wishes.get(user_id), history, kept)
+            )
+        }
+        self.erased |= erased
+        return erased
+
+    def _is_later(self, time_ms: int, user_id: str, mark: bytes | None) -> bool:
+        own = self._sent.get(user_id)
+        counts_from = time_ms if own is None else min(time_ms, own.get(time_ms, time_ms))
+        return counts_from > time_of_mark(mark)
 
 
 def later_entries(packed: bytes | None, erased_ms: int, now_ms: int) -> bytes:

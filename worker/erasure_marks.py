@@ -61,8 +61,9 @@ class Marks:
         marks: those that were read, of each reader.
         """
         names = self.names(user_ids)
-        values: list[bytes | int] = [mark or b"" for mark in marks] if names else []
-        values += (self._secret, len(names), int(not self._is_cluster))
+        # In one argument: each costs the client a microsecond.
+        read = b"".join((mark or b"") + b"," for mark in marks) if any(marks) else b""
+        values: list[bytes | int] = [read, self._secret, len(names), int(not self._is_cluster)]
         return names if self._is_cluster else [*names, keys.ERASURE_SECRET], values
 
 

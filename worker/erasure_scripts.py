@@ -2,17 +2,18 @@
 
 GUARD = """
 -- Before a script that writes of readers: has any been erased since they were read? KEYS and ARGV
--- end with what this takes off them. ARGV: a mark per reader as it was read ('' for none), or none
--- at all; the secret as it was read; how many marks; how many keys of the secret (1, or 0 where it
--- lies on another node). KEYS: the marks, the secret.
+-- end with what this takes off them. ARGV: the marks as they were read, each with a comma behind it
+-- ('' if there was none at all); the secret as it was read; how many keys of marks; how many of the
+-- secret (1, or 0 where it lies on another node). KEYS: the marks, the secret.
 local num_secrets = tonumber(table.remove(ARGV))
 local num_marks = tonumber(table.remove(ARGV))
 local secret = table.remove(ARGV)
+local expected, marked = {}, {}
+for mark in string.gmatch(table.remove(ARGV), '([^,]*),') do expected[#expected + 1] = mark end
 local others = num_secrets == 1 and (redis.call('GET', table.remove(KEYS)) or '') ~= secret
-local marked = {}
 for reader = num_marks, 1, -1 do
   local mark = redis.call('GET', table.remove(KEYS)) or ''
-  marked[reader] = mark ~= table.remove(ARGV)
+  marked[reader] = mark ~= (expected[reader] or '')
 end
 local function erased(reader)
   return others or marked[reader]

@@ -9,13 +9,21 @@ other, whatever the order.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from schemas.topics import Topics
 from worker.emitter import ANY_PARTITION, Emitter
 from worker.erasure_store import ErasureStore
+
+
+class OfReader(Protocol):
+    """Whatever is sent of a reader."""
+
+    @property
+    def user_id(self) -> str:
+        """Return whose it is."""
 
 
 class Tombstone(NamedTuple):
@@ -86,18 +94,20 @@ class Erasures:
             await self._send([Tombstone(self._topics.profiles, user_id) for user_id in user_ids])
 
     async def look_again(
-        self, user_ids: Iterable[str], bygone: Collection[str], num_withdrawals: int
+        self, sent: Sequence[OfReader], bygone: Collection[str], num_withdrawals: int
     ) -> None:
         """Take back what was sent of readers who were erased meanwhile.
 
-        All that was sent has been delivered. user_ids: of whom something was sent. bygone: of whom
-        something was not used because they had been erased; an earlier attempt may have sent it.
-        num_withdrawals: as it was before anything was read.
+        sent: what has been delivered. bygone: of whom something was not used because they had been
+        erased; an earlier attempt may have sent it. num_withdrawals: as it was before anything was
+        read.
         """
+        if not sent and not bygone:
+            return
         suspects = set(bygone)
         self.num_withdrawals = await self._store.num_withdrawals()
         if self.num_withdrawals != num_withdrawals:
-            suspects.update(user_ids)
+            suspects.update(update.user_id for update in sent)
         if suspects:
             no_profile, no_page = await self._store.without(sorted(suspects))
             await self._send(

@@ -3,6 +3,8 @@
 A batch of one click took 20 to 30 ms, one of forty twice as long: a look at what is on offer, a
 run of the model, round trips to Redis, the wait for Kafka. Chunk after chunk, each of one
 partition, a worker is busy with next to nothing, and clicks wait for each other.
+
+While what came of one batch is on its way to Kafka the next may begin.
 """
 
 import asyncio
@@ -12,22 +14,39 @@ from collections.abc import Awaitable, Callable, Sequence
 from worker.transport import Chunk
 
 
+class Turn:
+    """What batches of one topic take in turns.
+
+    A batch holds `work` until its results are stored, and `delivery` from then until they have
+    arrived; it takes the second before it lets go of the first, so that batches stay in order.
+    """
+
+    def __init__(self) -> None:
+        self.work = asyncio.Lock()
+        self.delivery = asyncio.Lock()
+
+
+Process = Callable[[Sequence[Chunk], Turn], Awaitable[None]]
+
+
 class Gatherer:
     """Hand what has come on, all of it at once, when what went before is done.
 
     most_records: at most so many messages at once, and waiting; a chunk is never divided.
+    at_once: batches that may be in progress: 2 let the next begin while one is delivered. Whoever
+    has to be done again may then come after the next.
     """
 
-    def __init__(
-        self, process: Callable[[Sequence[Chunk]], Awaitable[None]], most_records: int
-    ) -> None:
+    def __init__(self, process: Process, most_records: int, at_once: int = 1) -> None:
         self._process = process
         self._most_records = most_records
+        self._room = asyncio.Semaphore(at_once)
+        self._turn = Turn()
         self._waiting: deque[Chunk] = deque()
         self._num_waiting = 0
         self._changed = asyncio.Condition()
         self.place = ""
-        """What is being processed, for the log."""
+        """What could not be processed, for the log."""
 
     async def put(self, chunk: Chunk) -> None:
         """Let a chunk wait, as soon as there is room for it."""
@@ -39,16 +58,32 @@ class Gatherer:
 
     async def run(self) -> None:
         """Process what comes, for ever; what `process` raises ends it."""
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting)
-                taken = self._take()
-                self._changed.notify_all()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._room.acquire()
+                    async with self._changed:
+                        await self._changed.wait_for(lambda: self._waiting)
+                    async with self._turn.work:
+                        pass  # what comes until the next can begin goes with it
+                    async with self._changed:
+                        taken = self._take()
+                        self._changed.notify_all()
+                    group.create_task(self._handle(taken))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _handle(self, taken: Sequence[Chunk]) -> None:
+        try:
+            await self._process(taken, self._turn)
+        except Exception:
             self.place = ", ".join(
                 f"{chunk.topic}[{chunk.partition}] up to offset {chunk.next_offset - 1}"
                 for chunk in taken
             )
-            await self._process(taken)
+            raise
+        finally:
+            self._room.release()
 
     def _take(self) -> list[Chunk]:
         taken = [self._waiting.popleft()]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
 from worker.batch_lessons import BatchLessons
-from worker.bygone import Sent, newer_impressions
+from worker.bygone import Sieve
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
 from worker.intake import PackedImpression
@@ -29,18 +29,18 @@ class Impressions:
         self,
         impressions: Mapping[str, Mapping[bytes, PackedImpression]],
         news_ms: int,
-        sent: Sent,
+        sieve: Sieve,
     ) -> None:
         """Store what readers were shown, by reader and impression.
 
-        news_ms: the moment that articles are seen from, epoch milliseconds. sent: when messages
-        that are dated ahead were sent.
+        news_ms: the moment that articles are seen from, epoch milliseconds. sieve: leaves out
+        what was shown to readers before they were erased.
         """
         pending = dict(impressions)
         while pending:
             await self._click_log.follow()
             held = await self._readers.read(list(pending), [])
-            pending = newer_impressions(pending, held.marks, sent)
+            pending = sieve.impressions(pending, held.marks)
             updates = self._merge(pending, held, news_ms)
             lost = set(await self._readers.write_showings(updates))
             if self._readers.is_cluster:

@@ -10,10 +10,10 @@
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
                          ├─► erasures: Redis (mark and delete) ─► tombstones
                          └─► bad: dead letters
-    ─► wait for every delivery ─► take back what was sent of erased readers ─► chunk.stored
+    ─► Kafka ─► wait for every delivery ─► take back what is erased meanwhile ─► chunk.stored
 
-At least once, and harmless to repeat: whatever fails on the way, all of it is done again,
-and a history is a set.
+The next batch of clicks begins when the one before is on its way to Kafka. At least once, and
+harmless to repeat: whatever fails on the way, all of it is done again, and a history is a set.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,14 +31,14 @@ from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.batch_lessons import BatchLessons
-from worker.bygone import Sent, counts_from, lifts_nothing, newer_clicks
+from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
-from worker.erasure_marks import time_of_mark
 from worker.erasures import Erasures
 from worker.front_pages import FrontPage, FrontPages
+from worker.gathering import Turn
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.profiling import objections
@@ -50,6 +51,8 @@ MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
+
+Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()
@@ -71,7 +74,7 @@ class Pipeline:
         emitter: Emitter,
         erasures: Erasures,
         history_size: int,
-        goes_first: Callable[[str], bool] = lambda _: False,
+        is_pending: Callable[[str], bool] = lambda _: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
@@ -85,7 +88,8 @@ class Pipeline:
         self._emitter = emitter
         self._erasures = erasures
         self._history_size = history_size
-        self._goes_first = goes_first
+        self._is_pending = is_pending
+        self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
         self._num_in_progress = 0
@@ -102,16 +106,16 @@ class Pipeline:
         async with self._idle:
             await self._idle.wait_for(lambda: not self._num_in_progress)
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         """Store everything that follows from some chunks of a topic, however long it takes.
 
-        Redis and Kafka may be away meanwhile.
+        Redis and Kafka may be away meanwhile. turn: of the topic.
         """
         self._num_in_progress += 1
         try:
-            if chunks[0].topic not in (self._topics.articles, self._topics.erasures):
+            if chunks[0].topic not in self._first_topics:
                 await self._let_others_go_first()
-            await self._process_until_stored(chunks)
+            await self._process_until_stored(chunks, turn)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
@@ -119,18 +123,18 @@ class Pipeline:
 
     async def _let_others_go_first(self) -> None:
         # A click costs the same again when its article comes after it, and one of before an erasure
-        # is taken for nothing. Where both have piled up, as after a start, articles and erasures
+        # is taken in for nothing. Where they have piled up, as after a start, articles and erasures
         # first; a stream of them delays no click for long.
         for _ in range(round(OTHERS_FIRST_S / PATIENCE_S)):
-            if not any(map(self._goes_first, (self._topics.articles, self._topics.erasures))):
+            if not any(map(self._is_pending, self._first_topics)):
                 return
             await asyncio.sleep(PATIENCE_S)
 
-    async def _process_until_stored(self, chunks: Sequence[Chunk]) -> None:
+    async def _process_until_stored(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         attempt = 0
         while True:
             try:
-                await self._process(chunks)
+                await self._process(chunks, turn)
                 for chunk in chunks:
                     chunk.set_stored()
                 return
@@ -150,54 +154,60 @@ class Pipeline:
                     )
                 await asyncio.sleep(delay_s)
 
-    async def _process(self, chunks: Sequence[Chunk]) -> None:
+    async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
+        async with turn.work:
+            num_withdrawals = self._erasures.num_withdrawals
+            intake = self._sort(chunks)
+            sieve = Sieve(intake.sent_ms)
+            updates = await self._take(intake, sieve)
+            await turn.delivery.acquire()
+        try:
+            failures_before = self._emitter.num_failures
+            self._emit(updates)
+            self._bury(intake.bad)
+            await self._emitter.delivered(failures_before)
+            await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
+        finally:
+            turn.delivery.release()
+
+    def _sort(self, chunks: Sequence[Chunk]) -> Intake:
         topic = chunks[0].topic
         decode = decoder_of(topic, self._topics)
         decode_empty = empty_decoder_of(topic, self._topics)
         records = [record for chunk in chunks for record in chunk.records]
-        intake = sort_records(records, decode, self._clock_ms(), decode_empty)
-        failures_before = self._emitter.num_failures
-        num_withdrawals = self._erasures.num_withdrawals
+        return sort_records(records, decode, self._clock_ms(), decode_empty)
+
+    async def _take(self, intake: Intake, sieve: Sieve) -> list[Update]:
+        """Store what follows; return what is to be emitted."""
+        updates: list[Update] = []
+        self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
         if intake.erasures:
             returned = await self._erasures.take(intake.erasures)
-            await self._update({user_id: [] for user_id in sorted(returned)}, {})
+            updates += await self._update({user_id: [] for user_id in sorted(returned)}, sieve)
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
             await self._articles.withdraw(intake.withdrawn)
-        bygone = await self._serve(intake)
-        self._bury(intake.bad)
-        await self._emitter.delivered(failures_before)
-        answered = {*intake.clicks, *intake.visits, *intake.preferences}
-        if answered:
-            await self._erasures.look_again(answered, bygone, num_withdrawals)
-
-    async def _serve(self, intake: Intake) -> set[str]:
-        """Do what follows from what readers did; return who had been erased after it."""
-        bygone: set[str] = set()
         if intake.clicks:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            bygone |= await self._update(intake.clicks, intake.sent_ms)
+            updates += await self._update(intake.clicks, sieve)
         if intake.visits:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
-            bygone |= await self._welcome(intake.visits, {}, intake.sent_ms)
+            updates += await self._welcome(intake.visits, {}, sieve)
         if intake.preferences:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
-            bygone |= await self._welcome(times_ms, intake.preferences, intake.sent_ms)
+            updates += await self._welcome(times_ms, intake.preferences, sieve)
         if intake.impressions:
-            self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
             news_ms = min(self._newest_click_ms, self._clock_ms())
-            await self._impressions.take(intake.impressions, news_ms, intake.sent_ms)
-        return bygone
+            await self._impressions.take(intake.impressions, news_ms, sieve)
+        return updates
 
-    async def _update(self, clicks: dict[str, list[bytes]], sent: Sent) -> set[str]:
+    async def _update(self, clicks: dict[str, list[bytes]], sieve: Sieve) -> list[Update]:
         """Merge the clicks, by reader, and renew these readers' profiles and front pages.
 
-        Returns the readers of whom a click was left out, as they have been erased since.
+        Returns what was stored, for Kafka.
         """
+        renewed: list[Update] = []
         pending = clicks
-        bygone: set[str] = set()
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
         missing = {ref for ref in new if ref not in self._catalogue}
         appeared: set[bytes] = set()
@@ -207,15 +217,14 @@ class Pipeline:
             held = await self._readers.read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
-            pending, erased = newer_clicks(pending, held.marks, sent)
-            bygone |= erased
+            pending = sieve.clicks(pending, held.marks)
             updates = await self._renew(pending, user_ids, held)
             result = await self._readers.write(updates)
             lost = {updates[index].user_id for index in result.lost}
             stored = [update for update in updates if update.user_id not in lost]
             if self._readers.is_cluster:
                 await self._click_log.append(update.told for update in stored)
-            self._emit(stored)
+            renewed += stored
             served = {update.user_id for update in stored}
             await self._readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
@@ -226,7 +235,7 @@ class Pipeline:
                 update.user_id for update in updates if not missing.isdisjoint(update.unknown)
             }
             pending = {user_id: pending[user_id] for user_id in again}
-        return bygone
+        return renewed
 
     async def _renew(
         self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
@@ -275,32 +284,20 @@ class Pipeline:
         ]
 
     async def _welcome(
-        self, times_ms: dict[str, int], wishes: dict[str, bytes], sent: Sent
-    ) -> set[str]:
+        self, times_ms: dict[str, int], wishes: dict[str, bytes], sieve: Sieve
+    ) -> list[Update]:
         """Answer visits and wishes: pages made with what everybody has clicked up to now.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
-        ones are held. Returns the readers who have been erased since, and were not answered.
+        ones are held. Returns what was stored, for Kafka.
         """
+        answers: list[Update] = []
         pending = list(times_ms)
-        bygone: set[str] = set()
         while pending:
             await self._click_log.follow()
             found = await self._readers.read(pending, [])
             held = found.histories
-            erased = {
-                user_id
-                for user_id, mark, history, kept in zip(
-                    pending, found.marks, held, found.preferences, strict=True
-                )
-                if mark
-                and (
-                    counts_from(times_ms[user_id], user_id, sent) <= time_of_mark(mark)
-                    or lifts_nothing(wishes.get(user_id), history, kept)
-                )
-            }
-            if erased:
-                bygone |= erased
+            if any(found.marks) and (erased := sieve.visitors(pending, times_ms, wishes, found)):
                 pending = [user_id for user_id in pending if user_id not in erased]
                 continue
             preferences = [
@@ -338,11 +335,9 @@ class Pipeline:
                     if page.profile is None and update.user_id in wishes and index not in lost
                 }
             )
-            for index, update in enumerate(updates):
-                if index not in lost:
-                    self._emit_page(update)
+            answers += [update for index, update in enumerate(updates) if index not in lost]
             pending = [updates[index].user_id for index in sorted(lost)]
-        return bygone
+        return answers
 
     async def follow_catalogue(self, interval_s: float) -> None:
         """Learn what other workers encode, for as long as the worker runs."""
@@ -368,23 +363,23 @@ class Pipeline:
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
-            failures_before = self._emitter.num_failures
             num_withdrawals = self._erasures.num_withdrawals
-            await self._update({user_id: [] for user_id in part}, {})
+            updates = await self._update({user_id: [] for user_id in part}, Sieve({}))
+            failures_before = self._emitter.num_failures
+            self._emit(updates)
             await self._emitter.delivered(failures_before)
-            await self._erasures.look_again(part, (), num_withdrawals)
+            await self._erasures.look_again(updates, (), num_withdrawals)
         await self._readers.done_waiting(waiting)
 
-    def _emit(self, updates: Iterable[ReaderUpdate]) -> None:
+    def _emit(self, updates: Iterable[Update]) -> None:
+        send, topics = self._emitter.send, self._topics
         for update in updates:
-            if update.profile:
-                self._emitter.send(self._topics.profiles, update.user_id, update.profile)
-            self._emit_page(update)
-
-    def _emit_page(self, update: ReaderUpdate | PageUpdate) -> None:
-        self._emitter.send(self._topics.recommendations, update.user_id, update.recommendation)
-        if update.served is not None:
-            self._emitter.send(self._topics.served_features, update.user_id, update.served)
+            user_id = update.user_id
+            if isinstance(update, ReaderUpdate) and update.profile:
+                send(topics.profiles, user_id, update.profile)
+            send(topics.recommendations, user_id, update.recommendation)
+            if update.served is not None:
+                send(topics.served_features, user_id, update.served)
 
     @staticmethod
     def _served(page: FrontPage) -> bytes | None:

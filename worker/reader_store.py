@@ -5,6 +5,7 @@ slower one is told, reads again and merges. So no update is lost and none is und
 reader before an erasure is told as well.
 """
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
@@ -311,16 +312,11 @@ async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
     return list(await pipeline.execute())
 
 
-def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[bytes]]:
+def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple[bytes, bytes]]:
     names: list[str] = []
     values: list[bytes] = []
     for update in updates:
-        names += (
-            keys.history(update.user_id),
-            keys.profile(update.user_id),
-            keys.recs(update.user_id),
-            keys.preferences(update.user_id),
-        )
+        names += keys.written(update.user_id)
         values += (
             (update.held or b"")[:HEADER_BYTES],
             update.history,
@@ -329,7 +325,7 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], list[
             update.told,
             update.preferences or b"",
         )
-    return names, values
+    return names, (struct.pack(f">{len(values)}I", *map(len, values)), b"".join(values))
 
 
 async def _of(reply: Any) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, cast
 
 from faust.serializers import codecs
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -190,6 +191,15 @@ class Consumer(driver.Consumer):
             tp.topic == topic and not all(chunk.stored for chunk in chunks)
             for tp, chunks in self._chunks.items()
         )
+
+
+class NoTables(TableManager):
+    """Do not wait a second for tables that nobody is going to define."""
+
+    async def on_start(self) -> None:
+        """Do the rest of what Faust does."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class Transport(driver.Transport):

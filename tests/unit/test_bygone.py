@@ -5,11 +5,10 @@ from schemas.preferences import pack_preferences
 from schemas.records import Preferences
 from worker.bygone import (
     CLOCKS_DIFFER_MS,
+    Sieve,
     later_entries,
     later_preferences,
     lifts_nothing,
-    newer_clicks,
-    newer_impressions,
 )
 from worker.intake import PackedImpression
 
@@ -26,26 +25,32 @@ def wish(time_ms: int, *tags: str, profiling: bool = True) -> bytes:
 
 def test_clicks_of_before_an_erasure_are_left_out() -> None:
     clicks = {"u": ENTRIES, "v": ENTRIES}
-    kept, bygone = newer_clicks(clicks, [b"5", None], {})
-    assert (kept, bygone) == ({"u": ENTRIES[1:], "v": ENTRIES}, {"u"})
+    sieve = Sieve({})
+    assert (sieve.clicks(clicks, [b"5", None]), sieve.erased) == (
+        {"u": ENTRIES[1:], "v": ENTRIES},
+        {"u"},
+    )
 
 
 def test_a_click_dated_ahead_of_its_message_counts_from_the_message() -> None:
     clicks = {"u": ENTRIES, "v": ENTRIES}
-    kept, bygone = newer_clicks(clicks, [b"5", b"8"], {"u": {9: 4}})
-    assert (kept, bygone) == ({"u": ENTRIES[1:2], "v": ENTRIES[2:]}, {"u", "v"})
+    sieve = Sieve({"u": {9: 4}})
+    assert (sieve.clicks(clicks, [b"5", b"8"]), sieve.erased) == (
+        {"u": ENTRIES[1:2], "v": ENTRIES[2:]},
+        {"u", "v"},
+    )
 
 
 def test_where_nobody_has_been_erased_nothing_is_touched() -> None:
     clicks = {"u": ENTRIES}
-    assert newer_clicks(clicks, [None], {"u": {9: 4}})[0] is clicks
+    assert Sieve({"u": {9: 4}}).clicks(clicks, [None]) is clicks
 
 
 def test_impressions_of_before_an_erasure_are_left_out() -> None:
     shown = {bytes([time]): PackedImpression(time, [], []) for time in (5, 6)}
-    assert newer_impressions({"u": shown}, [None], {}) == {"u": shown}
-    assert newer_impressions({"u": shown}, [b"5"], {}) == {"u": {b"\x06": shown[b"\x06"]}}
-    assert newer_impressions({"u": shown}, [b"5"], {"u": {6: 5}}) == {"u": {}}
+    assert Sieve({}).impressions({"u": shown}, [None]) == {"u": shown}
+    assert Sieve({}).impressions({"u": shown}, [b"5"]) == {"u": {b"\x06": shown[b"\x06"]}}
+    assert Sieve({"u": {6: 5}}).impressions({"u": shown}, [b"5"]) == {"u": {}}
 
 
 def test_of_what_is_held_stays_what_is_later_by_more_than_clocks_differ() -> None:

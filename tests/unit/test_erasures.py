@@ -6,6 +6,7 @@ from schemas.topics import Topics
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore, Left
 from worker.erasures import Erasures
+from worker.reader_store import ReaderUpdate
 
 
 class Log:
@@ -64,6 +65,10 @@ class Stored:
         return missing, missing
 
 
+def updates(*user_ids: str) -> list[ReaderUpdate]:
+    return [ReaderUpdate(user_id, None, b"", b"", b"", ()) for user_id in user_ids]
+
+
 def worker(stored: Stored, log: Log) -> Erasures:
     return Erasures(
         cast("ErasureStore", cast("Any", stored)),
@@ -88,7 +93,7 @@ async def test_what_is_sent_after_the_tombstone_is_taken_back() -> None:
     await other.take({"u": 300})  # stored before, sent after it
     log.send("profiles", "u", b"{}")
     log.send("profiles", "v", b"{}")
-    await one.look_again({"u", "v"}, (), since)
+    await one.look_again(updates("u", "v"), (), since)
     assert log.last("u") == dict.fromkeys(("profiles", "recommendations", "preferences"))
     assert log.last("v") == {"profiles": b"{}"}
     assert log.undelivered == 0
@@ -102,7 +107,7 @@ async def test_an_attempt_that_was_broken_off_is_taken_back_by_the_next() -> Non
     log.send("profiles", "u", b"{}")
     restarted = worker(stored, log)
     restarted.num_withdrawals = 1
-    await restarted.look_again({"u", "v"}, {"u"}, 1)
+    await restarted.look_again(updates("u", "v"), {"u"}, 1)
     assert log.last("u")["profiles"] is None
     assert stored.asked == [["u"]]
 
@@ -111,8 +116,8 @@ async def test_where_nothing_was_taken_back_nobody_is_looked_at() -> None:
     stored, log = Stored(), Log()
     stored.withdrawn = 7
     one = worker(stored, log)
-    await one.look_again({"u"}, (), one.num_withdrawals)  # learns how often it was
-    await one.look_again({"u"}, (), one.num_withdrawals)
+    await one.look_again(updates("u"), (), one.num_withdrawals)  # learns how often it was
+    await one.look_again(updates("u"), (), one.num_withdrawals)
     assert len(stored.asked) == 1
 
 
@@ -133,7 +138,7 @@ async def test_the_profile_of_who_objects_is_taken_back() -> None:
     await one.drop_profiles({"u"})
     assert log.last("u") == {"profiles": None, "recommendations": b"{}"}
     log.send("profiles", "u", b"{}")
-    await other.look_again({"u"}, (), 0)
+    await other.look_again(updates("u"), (), 0)
     assert log.last("u")["profiles"] is None
     await one.drop_profiles(())
     assert stored.withdrawn == 1

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from worker.gathering import Gatherer
+from worker.gathering import Gatherer, Turn
 from worker.transport import Chunk
 
 
@@ -21,9 +21,10 @@ class Gate:
         self.taken: list[list[int]] = []
         self.open = asyncio.Event()
 
-    async def process(self, chunks: Sequence[Chunk]) -> None:
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         self.taken.append([each.partition for each in chunks])
-        await self.open.wait()
+        async with turn.work:
+            await self.open.wait()
 
 
 async def settled() -> None:
@@ -64,7 +65,7 @@ async def test_who_brings_more_than_may_wait_waits() -> None:
 
 
 async def test_a_fault_ends_it_and_says_where_it_was() -> None:
-    async def fail(chunks: Sequence[Chunk]) -> None:
+    async def fail(chunks: Sequence[Chunk], _: Turn) -> None:
         raise ValueError(f"{len(chunks)} chunks")
 
     gatherer = Gatherer(fail, 10)
@@ -73,3 +74,58 @@ async def test_a_fault_ends_it_and_says_where_it_was() -> None:
     with pytest.raises(ValueError, match="2 chunks"):
         await gatherer.run()
     assert gatherer.place == "clicks[0] up to offset 1, clicks[3] up to offset 4"
+
+
+class Deliveries:
+    """Works at once, and delivers when it is let to."""
+
+    def __init__(self) -> None:
+        self.begun: list[list[int]] = []
+        self.working, self.delivered = asyncio.Event(), asyncio.Event()
+
+    async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
+        async with turn.work:
+            self.begun.append([each.partition for each in chunks])
+            await self.working.wait()
+        await self.delivered.wait()
+
+
+async def test_the_next_begins_while_one_is_delivered_and_takes_all_that_came_until_then() -> None:
+    deliveries = Deliveries()
+    gatherer = Gatherer(deliveries.process, 100, at_once=2)
+    run = asyncio.create_task(gatherer.run())
+    await gatherer.put(chunk(0, 1))
+    await settled()
+    for partition in (1, 2):
+        await gatherer.put(chunk(partition, 1))
+        await settled()
+    assert deliveries.begun == [[0]]
+    deliveries.working.set()
+    await settled()
+    assert deliveries.begun == [[0], [1, 2]]
+    await gatherer.put(chunk(3, 1))
+    await settled()
+    assert deliveries.begun == [[0], [1, 2]], "two are being delivered"
+    deliveries.delivered.set()
+    await settled()
+    assert deliveries.begun == [[0], [1, 2], [3]]
+    run.cancel()
+
+
+async def test_a_fault_ends_it_while_nothing_comes() -> None:
+    fails = asyncio.Event()
+
+    async def fail_later(_: Sequence[Chunk], turn: Turn) -> None:
+        async with turn.work:
+            pass
+        await fails.wait()
+        raise ValueError("not delivered")
+
+    gatherer = Gatherer(fail_later, 10, at_once=2)
+    await gatherer.put(chunk(2, 1))
+    run = asyncio.create_task(gatherer.run())
+    await settled()
+    fails.set()
+    with pytest.raises(ValueError, match="not delivered"):
+        await run
+    assert gatherer.place == "clicks[2] up to offset 0"

@@ -67,7 +67,7 @@ def start_broker(data_dir: Path, *, port: int | None = None) -> RunningServer:
     def answers(chosen: int, _pid: int) -> bool:
         admin = AdminClient({"bootstrap.servers": f"{HOST}:{chosen}", "log_level": 0})
         try:
-            return admin.list_topics(timeout=2.0).cluster_id == cluster_id
+            return bool(admin.list_topics(timeout=2.0).cluster_id == cluster_id)
         except KafkaException:
             return False  # the deadline decides
 
