@@ -10,7 +10,7 @@ is a number that belongs to the same slot of a cluster.
 """
 
 from binascii import crc_hqx
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import count
 
@@ -115,6 +115,7 @@ def of_reader(user_id: str) -> tuple[str, ...]:
     return tuple(kind(user_id) for kind in kinds)
 
 
+@lru_cache(8192)  # named to read it, and once more to write: 3 us each
 def erased(user_id: str, secret: bytes) -> str:
     """Name the mark that a reader has been erased; without the secret it does not say whose it is.
 
