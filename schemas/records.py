@@ -138,7 +138,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     A pure function of the reader's history and the model, but for `updated_at`. `tags` are the
     reader's own interests: weights that sum to 1, most read first, recent clicks count more.
     `num_clicks` counts the clicks held in the history; `num_known` those whose article is known,
-    which are the ones the estimates rest on (the newest of them, up to the model's window).
+    which are the ones the estimates rest on (the newest of them, up to the model's window). On the
+    topic, no value says that nothing is known of the reader any more.
     """
 
     user_id: str
@@ -211,7 +212,11 @@ class ServedFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """A reader asked to be forgotten; the `erasures` topic (key: user_id)."""
+    """A reader asked to be forgotten; the `erasures` topic (key: user_id).
+
+    Everything of the reader that is dated up to then is deleted and never used, whatever is replayed.
+    What comes later begins anew.
+    """
 
     user_id: Id
     requested_at: Timestamp

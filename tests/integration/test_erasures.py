@@ -1,16 +1,19 @@
 """Erasing readers on real Redis: nothing of them is left, and nothing of before comes back."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas import keys
+from schemas.errors import UnavailableError
 from schemas.history import article_ref, merge, pack_entry
 from schemas.preferences import pack_preferences
 from schemas.records import Preferences
 from tests.integration.redis_servers import redis_cluster
 from worker.bygone import CLOCKS_DIFFER_MS
+from worker.commands import with_redis
 from worker.erasure_store import ErasureStore
 from worker.kept import export_reader, kept_of
 from worker.local.redis_server import start_redis
@@ -61,6 +64,15 @@ def update(
     entries = [pack_entry(time, f"e{time}", article_ref("a")) for time in clicks]
     history = merge(held, entries, 8)
     return ReaderUpdate(user_id, held, history, b'{"p":1}', b'{"r":1}', [LATE], mark=mark)
+
+
+def test_an_error_of_redis_does_not_say_whose(tmp_path: Path) -> None:
+    with start_redis(tmp_path) as found:
+        settings = Settings(redis_url=found.url)
+        with_redis(settings, lambda client: client.set(keys.waiting(LATE, "v1"), "not a set"))
+        with pytest.raises(UnavailableError, match="WRONGTYPE") as caught:
+            with_redis(settings, lambda client: export_reader(client, "alice"))
+    assert "alice" not in str(caught.value)
 
 
 def wish(user_id: str, time_ms: int) -> bytes:
