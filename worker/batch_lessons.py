@@ -16,7 +16,7 @@ from schemas.history import ENTRY_BYTES, HEADER_BYTES, REF_BYTES, TIME_BYTES, re
 from worker.catalogue import Catalogue
 from worker.eye import NO_HISTORY, Eye
 from worker.intake import PackedImpression
-from worker.recommend.click_log import Learned, pack_clicks, pack_impression
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression, pack_untaught
 from worker.recommend.learn import WINDOW
 from worker.recommend.pages import Lesson, Tastes
 from worker.recommend.readers import Kind
@@ -57,7 +57,7 @@ class BatchLessons:
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
-        learned: dict[int, tuple[Lesson | None, NDArray[np.float32]]] = {}
+        learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
         for group, moment_ms in _moments(times_ms, now_ms):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
@@ -68,12 +68,19 @@ class BatchLessons:
             )
             lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
             learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
-        return [
-            pack_counted(history, counted[i], *learned.get(i, (None, memberships[i])))
-            if counted[i]
-            else b""
-            for i, history in enumerate(histories)
-        ]
+        told = [b""] * len(histories)
+        for i, (lesson, member) in learned.items():
+            told[i] = pack_counted(histories[i], counted[i], lesson, member)
+        untaught = [i for i in first if i not in learned]
+        if untaught:
+            packed = pack_untaught(
+                [_counting(histories[i], first[i]) for i in untaught],
+                [counted[i] for i in untaught],
+                np.array([memberships[i] for i in untaught]),
+            )
+            for i, each in zip(untaught, packed, strict=True):
+                told[i] = each
+        return told
 
     def impressions(
         self,
@@ -166,14 +173,18 @@ def before_click(history: bytes, at: int) -> bytes:
 
 
 def pack_counted(
-    history: bytes, counted: Sequence[int], lesson: Lesson | None, member: NDArray[np.float32]
+    history: bytes, counted: Sequence[int], lesson: Lesson, member: NDArray[np.float32]
 ) -> bytes:
-    """Pack the counted clicks of one reader with the clicks before them that count with them."""
-    end = HEADER_BYTES + (max(counted) + 1 + WINDOW) * ENTRY_BYTES
+    """Pack the counted clicks of one reader and what the first of them teaches."""
     learned, kind = None, Kind(0, 0)
-    if lesson is not None and lesson.gradient.any():
+    if lesson.gradient.any():
         learned, kind = Learned(lesson.gradient, lesson.spread), lesson.kind
-    return pack_clicks(history[HEADER_BYTES:end], counted, member, learned, *kind)
+    return pack_clicks(_counting(history, max(counted)), counted, member, learned, *kind)
+
+
+def _counting(history: bytes, first: int) -> bytes:
+    """Return the entries from the newest to a click, and those before it that count with it."""
+    return history[HEADER_BYTES : HEADER_BYTES + (first + 1 + WINDOW) * ENTRY_BYTES]
 
 
 def members(tastes: Tastes) -> NDArray[np.float32]:

@@ -4,14 +4,15 @@ One row per article. Rows are appended and replaced in place, never moved: a row
 valid for as long as the worker lives.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.encoded import EncodedArticle
-from schemas.history import REF_BYTES, article_ref
-from worker.ref_index import RefIndex
+from schemas.history import article_ref
+from worker.recommend.numbering import Numbering
 from worker.terms import MAX_TERMS, NO_TERM, unpack_terms
 
 MAX_TAGS = 16
@@ -25,7 +26,6 @@ MAX_TAGGED = 10_000
 
 NO_TAG = -1
 NO_LANGUAGE = -1
-NO_TERMS = unpack_terms(b"")
 
 
 class Catalogue:
@@ -38,6 +38,7 @@ class Catalogue:
         languages: (capacity,) int16 language numbers, `NO_LANGUAGE` where unknown.
         terms: (capacity, MAX_TERMS) int32; see `worker.terms`.
         tag_names: tag name by number.
+        articles: by row, without what the arrays hold: `row` and `terms` are empty.
     """
 
     def __init__(self, row_width: int, dtype: np.dtype[np.generic]) -> None:
@@ -58,7 +59,7 @@ class Catalogue:
         self._language_numbers: dict[str, int] = {}
         self._tag_numbers: dict[str, int] = {}
         self._row_of_ref: dict[bytes, int] = {}
-        self._index = RefIndex(self.refs())
+        self._numbers = Numbering()
 
     def __len__(self) -> int:
         return len(self.articles)
@@ -77,15 +78,16 @@ class Catalogue:
             raise ValueError("an encoded article does not fit the model")
         ref = article_ref(article.article_id)
         row = self._row_of_ref.get(ref)
-        # The vector lives in the arrays; a second copy would double the worker's memory.
+        terms = unpack_terms(article.terms)
+        # Vector and terms live in the arrays, and names are the same for many: copies of them
+        # would double the worker's memory.
         kept = EncodedArticle(
             article.article_id,
-            article.model_version,
+            intern(article.model_version),
             b"",
-            article.tags,
+            [intern(tag) for tag in article.tags],
             article.published_ms,
-            article.language,
-            article.terms,
+            None if article.language is None else intern(article.language),
         )
         if row is None:
             row = len(self.articles)
@@ -93,7 +95,12 @@ class Catalogue:
                 self._grow()
             self.articles.append(kept)
             self._row_of_ref[ref] = row
-        elif kept == self.articles[row] and np.array_equal(row_values, self.rows[row]):
+            self._numbers.number(np.array([int.from_bytes(ref, "big")], dtype=np.int64))
+        elif (
+            kept == self.articles[row]
+            and np.array_equal(row_values, self.rows[row])
+            and np.array_equal(terms, self.terms[row])
+        ):
             return
         else:
             self.articles[row] = kept
@@ -109,7 +116,7 @@ class Catalogue:
             UNPUBLISHED_MS if article.published_ms is None else article.published_ms
         )
         self.languages[row] = self._language_number(article.language)
-        self.terms[row] = unpack_terms(article.terms)
+        self.terms[row] = terms
         self.num_changes += 1
 
     def withdraw(self, refs: Iterable[bytes]) -> None:
@@ -159,30 +166,29 @@ class Catalogue:
 
     def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each reference (same shape), -1 where the article is not known."""
-        # A new article is rare beside clicks: sort when one came.
-        if len(self._index) != len(self.articles):
-            self._index = RefIndex(self.refs())
-        return self._index.find(refs)
+        return self._numbers.find(refs)
 
     def refs(self) -> NDArray[np.int64]:
         """Return the reference of each row as a number, (M,)."""
-        refs = np.frombuffer(b"".join(self._row_of_ref), dtype=np.uint8).reshape(-1, 6)
-        wide = np.zeros((len(refs), 8), dtype=np.uint8)
-        wide[:, 2:] = refs
-        return wide.view(">i8")[:, 0].astype(np.int64)
+        return self._numbers.refs
 
-    def tags_of(self, ref: int) -> list[str]:
-        """Return the tags of an article by its reference as a number; none of an unknown one."""
-        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
-        return [] if row is None else self.articles[row].tags
+    def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
+        """Return the tags of each article, (C,) references; none of an unknown one."""
+        articles = self.articles
+        return [articles[row].tags if row >= 0 else () for row in self.find(refs).tolist()]
 
-    def terms_of(self, ref: int) -> NDArray[np.int32]:
-        """Return the terms of an article, (MAX_TERMS,), by its reference as a number."""
-        row = self._row_of_ref.get(ref.to_bytes(REF_BYTES, "big"))
-        return NO_TERMS if row is None else self.terms[row]
+    def terms_of(self, refs: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the terms of each article, (C, MAX_TERMS), by (C,) references."""
+        rows = self.find(refs)
+        terms: NDArray[np.int32] = self.terms[rows]
+        terms[rows < 0] = NO_TERM
+        return terms
 
     def _grow(self) -> None:
-        self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
+        # Not joined to zeros: memory that nothing is written to takes no room.
+        rows = np.zeros((2 * len(self.rows), self.rows.shape[1]), dtype=self.rows.dtype)
+        rows[: len(self.rows)] = self.rows
+        self.rows = rows
         self.tags = np.concatenate([self.tags, np.full_like(self.tags, NO_TAG)])
         self.terms = np.concatenate([self.terms, np.full_like(self.terms, NO_TERM)])
         self.languages = np.concatenate([self.languages, np.full_like(self.languages, NO_LANGUAGE)])

@@ -20,6 +20,8 @@ READ_CHARACTERS = 2000
 """Of a text; its first words say what it is about."""
 
 TEXT_WIDTH = 64
+ARTICLES_AT_ONCE = 4096
+"""Articles whose vectors are made at once: what is in between stays in the cache, and is small."""
 
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -73,7 +75,9 @@ def rarity_of(terms: NDArray[np.int32]) -> NDArray[np.float32]:
 
     Source: Spärck Jones, "A statistical interpretation of term specificity", 1972.
     """
-    num_with = np.bincount(terms[terms >= 0], minlength=NUM_TERMS)
+    num_with = np.zeros(NUM_TERMS, dtype=np.int64)
+    for of in terms.T:  # place by place: the numbers are made wide to be counted
+        num_with += np.bincount(of[of >= 0], minlength=NUM_TERMS)
     rarity = np.maximum(np.log((len(terms) + 1.0) / (num_with + 0.5)), 0.0)
     rarity32: NDArray[np.float32] = rarity.astype(np.float32)
     return rarity32
@@ -88,15 +92,23 @@ def text_vectors(terms: NDArray[np.int32], rarity: NDArray[np.float32]) -> NDArr
 
     Source: Achlioptas, "Database-friendly random projections", 2003.
     """
-    directions = _directions()
     vectors = np.zeros((len(terms), TEXT_WIDTH), dtype=np.float32)
+    for start in range(0, len(terms), ARTICLES_AT_ONCE):
+        block = slice(start, start + ARTICLES_AT_ONCE)
+        _write_vectors(terms[block], rarity, vectors[block])
+    return vectors
+
+
+def _write_vectors(
+    terms: NDArray[np.int32], rarity: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    directions = _directions()
     for place in range(terms.shape[1]):
         rows = np.flatnonzero(terms[:, place] >= 0)
         of = terms[rows, place]
-        vectors[rows] += rarity[of, None] * directions[of]
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(norms > 0, norms, 1.0)
-    return vectors
+        out[rows] += rarity[of, None] * directions[of]
+    norms = np.linalg.norm(out, axis=1, keepdims=True)
+    out /= np.where(norms > 0, norms, 1.0)
 
 
 _kept: list[NDArray[np.int8]] = []

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.installation import Installation, installation, wait_until
 from tests.e2e.test_visits import HOUR_MS, NOW_MS, answer, click, publish, visit
 from tests.kafka_broker import TestBroker
-from worker.recommend.click_log import unpack
+from worker.recommend.log_reader import unpack
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_is_clicked_when_shown_rises_for_everybody(site: Installation) -> N
         b"malformed",
     ]
     counted = site.redis.xrange("{statistics}:log")
-    told = [each for _, fields in counted for each in unpack(fields[b"clicks"])]
+    told = [each for _, fields in counted for each in unpack(fields[b"clicks"]).impressions]
     assert len(told) == 9 and all(len(each.refs) == 8 for each in told)
     first.stop()
     site.start_worker()

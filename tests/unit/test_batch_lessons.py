@@ -8,7 +8,7 @@ from tests.tiny_streams import HOUR_MS, stream_of
 from worker.batch_lessons import LESSONS, BatchLessons, before_click
 from worker.eye import Eye
 from worker.intake import PackedImpression
-from worker.recommend.click_log import CountedClicks, CountedImpression, unpack
+from worker.recommend.log_reader import Told, unpack
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson
 from worker.recommend.recommender import Recommender
@@ -41,7 +41,7 @@ def test_a_batch_of_one_click_teaches_what_the_click_teaches() -> None:
 def test_everything_in_a_batch_counts_and_its_first_clicks_teach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[CountedClicks | CountedImpression] = []
+    told: list[Told] = []
     worker = recommender()
     for click in popular(30):
         worker.learn(*click)
@@ -49,13 +49,12 @@ def test_everything_in_a_batch_counts_and_its_first_clicks_teach(
     monkeypatch.setattr(
         Statistics,
         "apply",
-        lambda self, entry, facts: (told.extend(unpack(entry)), apply(self, entry, facts)),
+        lambda self, entry, facts: (told.append(unpack(entry)), apply(self, entry, facts)),
     )
     later = [(user + 100, article, time + HOUR_MS) for user, article, time in popular(100)]
     worker.learn_batch(later[::-1])
-    clicks = [each for each in told if isinstance(each, CountedClicks)]
-    assert sum(len(each.counted) for each in clicks) == 100
-    taught = [int(each.times_ms[0]) for each in clicks if each.learned is not None]
+    assert sum(len(each.clicks.counted) for each in told) == 100
+    taught = [int(each.clicks.times_ms[0]) for each in told if each.lessons]
     assert sorted(taught) == [time for _, _, time in later[: len(taught)]]
     assert 0 < len(taught) <= LESSONS
 
@@ -126,9 +125,9 @@ def test_the_first_impressions_of_a_batch_teach_and_all_count() -> None:
     entries = [pack_entry(5, None, article_ref(name)) for name in ("a0", "a1", "gone")]
     many = [PackedImpression(at, entries, [True, False, False]) for at in range(LESSONS + 5)]
     packed = lessons.impressions([b""] * len(many), many[::-1], HOUR_MS)
-    told = [each for entry in packed for each in unpack(entry)]
-    assert [each.clicked.tolist() for each in told] == [[True, False]] * len(many)  # type: ignore[union-attr]
-    taught = [isinstance(each, CountedImpression) and each.gradient is not None for each in told]
+    told = unpack(b"".join(packed)).impressions
+    assert [each.clicked.tolist() for each in told] == [[True, False]] * len(many)
+    taught = [each.gradient is not None for each in told]
     assert taught == [False] * 5 + [True] * LESSONS
     assert noted.moments_ms == [LESSONS - 1]
 

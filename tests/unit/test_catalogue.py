@@ -6,6 +6,7 @@ import pytest
 from schemas.history import article_ref
 from tests.unit.catalogues import article, catalogue
 from worker.catalogue import NO_LANGUAGE, NO_TAG, UNPUBLISHED_MS
+from worker.terms import MAX_TERMS, NO_TERM
 
 
 def refs(*article_ids: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
@@ -52,3 +53,22 @@ def test_a_row_that_does_not_fit_the_model_is_refused() -> None:
     wrong = type(wrong)("a", "v1", wrong.row + wrong.row, [], None)
     with pytest.raises(ValueError, match="does not fit"):
         catalogue(wrong)
+
+
+def test_other_words_are_a_change() -> None:
+    found = catalogue(article("a", ["x"], title="one"))
+    before, terms = found.num_changes, found.terms[0].copy()
+    found.put(article("a", ["x"], title="another"))
+    assert found.num_changes == before + 1
+    assert not np.array_equal(found.terms[0], terms)
+
+
+def test_facts_of_known_articles_and_none_of_others() -> None:
+    many_tags = [f"t{number}" for number in range(20)]
+    found = catalogue(article("a", many_tags), article("b", ["x"], title="one"))
+    wanted = refs("b", "unknown", "a", "b")
+    assert [list(tags) for tags in found.tags_of(wanted)] == [["x"], [], many_tags, ["x"]]
+    terms = found.terms_of(wanted)
+    assert np.array_equal(terms[[0, 2, 3]], found.terms[[1, 0, 1]])
+    assert (terms[1] == NO_TERM).all()
+    assert found.terms_of(wanted[:0]).shape == (0, MAX_TERMS)

@@ -8,15 +8,9 @@ from hypothesis import strategies as st
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
 from schemas.showings import IMPRESSION_BYTES, pack_showings
 from worker.counting import counted_impressions, counted_positions
-from worker.recommend.click_log import (
-    CountedClicks,
-    CountedImpression,
-    Learned,
-    pack_clicks,
-    pack_impression,
-    unpack,
-)
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression, pack_untaught
 from worker.recommend.features import NUM_FEATURES, NUM_STEPS
+from worker.recommend.log_reader import unpack
 
 Clicks = list[tuple[int, str]]
 clicks_of_a_reader = st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abcde")), max_size=20)
@@ -98,29 +92,95 @@ def test_what_is_packed_is_unpacked() -> None:
     learned = Learned(gradient, np.arange(NUM_FEATURES) / 8)
     packed = pack_clicks(body, [0, 2], member, learned, 3, 1)
     without = pack_clicks(body, [1], member, None, 0, 0)
-    first, second = unpack(packed + without)
-    assert first.times_ms.tolist() == [3, 2, 1]
-    assert first.refs.tolist() == [int.from_bytes(article_ref(name), "big") for name in "cba"]
-    assert first.counted == [0, 2]
-    assert (first.length, first.gap) == (3, 1)
-    assert isinstance(first, CountedClicks) and isinstance(second, CountedClicks)
-    assert first.learned is not None
-    assert all(map(np.array_equal, first.learned, learned))
-    assert first.membership == pytest.approx([0, 1, 0.5], abs=1 / 255)
-    assert second.learned is None and second.counted == [1]
+    clicks, lessons, impressions = unpack(packed + without)
+    assert clicks.times_ms.tolist() == [3, 2, 1] * 2
+    refs = [int.from_bytes(article_ref(name), "big") for name in "cba"]
+    assert clicks.refs.tolist() == refs * 2
+    assert clicks.counted.tolist() == [2, 0, 4]
+    assert clicks.ends.tolist() == [3, 3, 6]
+    assert clicks.readers.tolist() == [0, 0, 1]
+    assert clicks.memberships == pytest.approx(np.stack([member, member]), abs=1 / 255)
+    assert clicks.num_segments.tolist() == [3, 3]
+    (taught,) = lessons
+    assert (taught.length, taught.gap) == (3, 1)
+    assert all(map(np.array_equal, taught.learned, learned))
+    assert not impressions
+
+
+def test_readers_of_different_models_are_unpacked_together() -> None:
+    (entry,) = entries([(1, "a")])
+    members = [np.ones(size, dtype=np.float32) for size in (2, 0, 3)]
+    packed = [pack_clicks(entry, [0], member, None, 0, 0) for member in members]
+    clicks = unpack(b"".join(packed)).clicks
+    assert clicks.num_segments.tolist() == [2, 0, 3]
+    assert clicks.memberships.tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6), min_size=1, max_size=8))
+def test_many_readers_are_packed_as_one_by_one_and_their_oldest_clicks_count_first(
+    counted: list[list[int]],
+) -> None:
+    random = np.random.default_rng(0)
+    held = [
+        b"".join(entries([(99 - at, "a") for at in range(max(own) + 1 + reader)]))
+        for reader, own in enumerate(counted)
+    ]
+    members = random.random((len(counted), 3), dtype=np.float32)
+    one_by_one = [
+        pack_clicks(body, own, member, None, 0, 0)
+        for body, own, member in zip(held, counted, members, strict=True)
+    ]
+    assert pack_untaught(held, counted, members) == one_by_one
+    clicks = unpack(b"".join(one_by_one)).clicks
+    starts = np.cumsum([0, *(len(body) // 16 for body in held)]).tolist()
+    expected = [
+        (start + at, end, reader)
+        for reader, (own, start, end) in enumerate(
+            zip(counted, starts[:-1], starts[1:], strict=True)
+        )
+        for at in sorted(own, reverse=True)
+    ]
+    columns = (clicks.counted, clicks.ends, clicks.readers)
+    assert list(zip(*(each.tolist() for each in columns), strict=True)) == expected
 
 
 @pytest.mark.parametrize("cut", [2, 9, 30])
 def test_a_cut_off_entry_is_refused(cut: int) -> None:
     packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
     with pytest.raises(ValueError):
-        list(unpack(packed[:cut]))
+        unpack(packed[:cut])
+
+
+def test_an_entry_that_does_not_fit_is_refused() -> None:
+    (entry,) = entries([(1, "a")])
+    member = np.ones(2, dtype=np.float32)
+    good = pack_clicks(entry, [0], member, None, 0, 0)
+    assert len(unpack(good * 2).clicks.counted) == 2
+    learned = Learned(np.ones((NUM_STEPS, NUM_FEATURES)), np.ones(NUM_FEATURES))
+    of_fewer = pack_clicks(entry, [0], member, learned, 0, 0)
+    broken = {
+        "counts what it does not hold": [pack_clicks(entry, [1], member, None, 0, 0)],
+        "sizes": [good[:7] + b"\3" + good[8:], good[:11] + b"\2" + good[12:]],
+        "no such kind": [
+            pack_clicks(entry, [0], member, None, 5, 0),
+            pack_clicks(entry, [0], member, None, 0, 3),
+        ],
+        "cut off": [bytes(4), b"\0\0\0\1\3", good[:-1], good[:3]],
+        "teaches does not fit": [of_fewer[:9] + b"\7" + of_fewer[10:]],
+        "not finite": [
+            pack_clicks(entry, [0], member, learned._replace(spread=learned.spread * np.inf), 0, 0)
+        ],
+    }
+    for message, each in broken.items():
+        for packed in each:
+            with pytest.raises(ValueError, match=message):
+                unpack(good + packed)
 
 
 def test_another_format_is_passed_over() -> None:
     packed = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
     other = packed[:4] + b"\x63" + packed[5:]
-    assert [len(each.refs) for each in unpack(other + packed)] == [1]
+    assert len(unpack(other + packed).clicks.refs) == 1
 
 
 Impressions = list[tuple[int, list[str]]]
@@ -163,18 +223,19 @@ def test_what_was_shown_is_packed_and_unpacked() -> None:
     refs = np.array([int.from_bytes(article_ref(name), "big") for name in "abc"])
     clicked = np.array([False, True, False])
     clicks = pack_clicks(entries([(1, "a")])[0], [0], np.ones(2, dtype=np.float32), None, 0, 0)
-    packed = pack_impression(refs, clicked, np.array([0.25, -1.5]))
+    gradient = np.arange(NUM_FEATURES) / 8
+    packed = pack_impression(refs, clicked, gradient)
     without = pack_impression(refs[:1], clicked[:1], None)
-    first, second, third = unpack(packed + clicks + without)
-    assert isinstance(first, CountedImpression) and isinstance(third, CountedImpression)
-    assert not isinstance(second, CountedImpression)
+    told = unpack(packed + clicks + without)
+    assert len(told.clicks.counted) == 1
+    first, second = told.impressions
     assert first.refs.tolist() == refs.tolist()
     assert first.clicked.tolist() == clicked.tolist()
-    assert first.gradient is not None and first.gradient.tolist() == [0.25, -1.5]
-    assert (third.refs.tolist(), third.gradient) == (refs[:1].tolist(), None)
+    assert first.gradient is not None and first.gradient.tolist() == gradient.tolist()
+    assert (second.refs.tolist(), second.gradient) == (refs[:1].tolist(), None)
     for broken in (packed[:20], packed[:-1], b"\0\0\0\1\2"):
         with pytest.raises(ValueError):
-            list(unpack(broken))
+            unpack(broken)
     # As a worker of before passed over it: by the first byte.
     unknown = packed[:4] + b"\1" + packed[5:]
-    assert len(list(unpack(unknown + packed))) == 1
+    assert len(unpack(unknown + packed).impressions) == 1

@@ -1,8 +1,10 @@
 """Numbers of references, and clicks by tag: arrays that do what dicts would."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from worker.recommend.numbering import Numbering
 from worker.recommend.tag_counts import TagCounts
@@ -30,6 +32,17 @@ def test_thousands_of_references_find_room() -> None:
     assert numbering.number(refs[::-1]).tolist() == list(range(len(refs)))[::-1]
 
 
+@pytest.mark.parametrize("num", [0, 1, 2, 63, 64, 65, 1000])
+def test_every_reference_is_found_and_no_other(num: int) -> None:
+    random = np.random.default_rng(num)
+    refs = np.unique(np.concatenate([[0, 2**48 - 1], random.integers(0, 2**48, 1100)]))
+    random.shuffle(refs)
+    numbering = Numbering(refs[:num])
+    assert numbering.find(refs[:num]).tolist() == list(range(num))
+    assert (numbering.find(refs[num:]) == -1).all()
+    assert numbering.find(refs[:4].reshape(2, 2)).shape == (2, 2)
+
+
 CLICKS = st.lists(
     st.tuples(
         st.lists(st.sampled_from("abcdefg"), max_size=3, unique=True),
@@ -39,6 +52,17 @@ CLICKS = st.lists(
 )
 
 
+def of_readers(
+    members: list[list[float]],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Return clicks of as many readers, one each: readers, memberships, numbers of segments."""
+    sizes = np.array([len(member) for member in members], dtype=np.int64)
+    memberships = np.zeros((len(members), max(sizes, default=0)), dtype=np.float32)
+    for reader, member in enumerate(members):
+        memberships[reader, : len(member)] = member
+    return np.arange(len(members)), memberships, sizes
+
+
 @settings(deadline=None)
 @given(st.lists(CLICKS, max_size=4))
 def test_clicks_on_tags_are_counted_by_segment_and_of_all(
@@ -46,7 +70,7 @@ def test_clicks_on_tags_are_counted_by_segment_and_of_all(
 ) -> None:
     counts, plain = TagCounts(), dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]()
     for batch in batches:
-        counts.add([tags for tags, _ in batch], [np.float32(member) for _, member in batch])
+        counts.add([tags for tags, _ in batch], *of_readers([member for _, member in batch]))
         for tags, member in batch:
             for tag in tags:
                 plain.setdefault(tag, np.zeros(3))
@@ -59,13 +83,13 @@ def test_clicks_on_tags_are_counted_by_segment_and_of_all(
 
 def test_there_is_room_for_many_tags() -> None:
     counts = TagCounts()
-    counts.add([[f"t{number}" for number in range(200)]] * 2, [np.ones(1, dtype=np.float32)] * 2)
+    counts.add([[f"t{number}" for number in range(200)]] * 2, *of_readers([[1.0], [1.0]]))
     assert len(counts.by_tag()) == 200
     assert all(row.tolist() == [2.0, 2.0] for row in counts.by_tag().values())
 
 
 def test_other_segments_begin_anew() -> None:
     counts = TagCounts()
-    members = [np.ones(size, dtype=np.float32) for size in (1, 1, 3)]
-    counts.add([["a"], ["b"], ["b"]], members)
-    assert {tag: len(row) for tag, row in counts.by_tag().items()} == {"b": 4}
+    members = [[1.0], [1.0], [1.0, 1.0, 1.0]]
+    counts.add([["a"], ["b"], ["b"]], *of_readers(members))
+    assert {tag: row.tolist() for tag, row in counts.by_tag().items()} == {"b": [1.0] * 4}

@@ -1,5 +1,6 @@
 """Shared statistics: the same log makes the same, whoever counts it and from which checkpoint."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,20 +9,16 @@ from numpy.typing import NDArray
 
 from schemas.history import article_ref, pack_entry
 from worker.recommend.checkpoint import CheckpointError
-from worker.recommend.click_log import (
-    CountedClicks,
-    Learned,
-    pack_clicks,
-    pack_impression,
-    unpack,
-)
+from worker.recommend.click_log import Learned, pack_clicks, pack_impression
+from worker.recommend.co_clicks import MODEL, NUM_SUMS, add_co_clicks, rarities
 from worker.recommend.features import NUM_ARTICLE, NUM_FEATURES, NUM_STEPS
 from worker.recommend.item_model import PENALTY, fit_item_model, to_fit
-from worker.recommend.learn import HALVED_AFTER, count_click
+from worker.recommend.learn import FADING, HALVED_AFTER, count_click
 from worker.recommend.options import Blend
+from worker.recommend.readers import Readers
 from worker.recommend.state import NEVER_MS, NO_SLOT, Terms, empty_co_clicks, empty_items
 from worker.recommend.statistics import Statistics
-from worker.terms import article_terms, unpack_terms
+from worker.terms import MAX_TERMS, article_terms, unpack_terms
 
 NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 HOUR_MS = 3_600_000
@@ -49,11 +46,12 @@ class Known:
 
     tags: ClassVar = {number(f"a{i}"): (f"t{i % 4}",) for i in range(30)}
 
-    def tags_of(self, ref: int) -> tuple[str, ...]:
-        return self.tags.get(ref, ())
+    def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
+        return [self.tags.get(ref, ()) for ref in refs.tolist()]
 
-    def terms_of(self, ref: int) -> NDArray[np.int32]:
-        return unpack_terms(article_terms(None, None, self.tags_of(ref)))
+    def terms_of(self, refs: NDArray[np.int64]) -> NDArray[np.int32]:
+        terms = [unpack_terms(article_terms(None, None, tags)) for tags in self.tags_of(refs)]
+        return np.array(terms).reshape(-1, MAX_TERMS)
 
 
 def stream(num: int, seed: int = 0) -> list[bytes]:
@@ -178,6 +176,78 @@ def test_more_articles_than_slots_leave_the_latest_clicked() -> None:
     assert not co.together[[0, 1, 2, 3], [0, 1, 2, 3]].any()
 
 
+def test_a_slot_that_is_given_away_leaves_nothing_behind() -> None:
+    random = np.random.default_rng(5)
+    items, co, slots = empty_items(64), empty_co_clicks(8), 8
+    item = np.full(slots, -1)
+    last_ms = np.full(64, -1)
+    together = np.zeros((slots, slots), dtype=np.float32)
+    following = np.zeros((slots, slots), dtype=np.float32)
+    for time in random.permutation(600).tolist():  # late clicks, too
+        clicked, *before = random.choice(64, random.integers(1, 5), replace=False).tolist()
+        count_click(items, co, clicked, time, np.array(before, dtype=np.int64))
+        last_ms[clicked] = max(last_ms[clicked], time)
+        if clicked not in item:
+            slot = int(np.argmin(np.where(item < 0, -1, last_ms[item])))
+            together[slot] = together[:, slot] = following[slot] = following[:, slot] = 0.0
+            item[slot] = clicked
+        slot = int(np.flatnonzero(item == clicked)[0])
+        for apart, each in enumerate(before):
+            for other in np.flatnonzero(item == each).tolist():
+                together[slot, other] += np.float32(HALVED_AFTER / (HALVED_AFTER + apart))
+                together[other, slot] = together[slot, other]
+                following[other, slot] += np.float32(FADING**apart)
+        assert np.array_equal(co.item, item)
+        assert np.array_equal(co.together, together) and np.allclose(co.next, following)
+
+
+def test_a_checkpoint_where_slots_are_given_away_makes_the_same() -> None:
+    log = stream(300)
+    whole, resumed = apply(Statistics(8), log), Statistics(8)
+    resumed.load(apply(Statistics(8), log[:170]).dump())
+    apply(resumed, log[170:])
+    for field in ("item", "clicks", "last_ms", "together", "next"):
+        assert np.array_equal(getattr(whole.co, field), getattr(resumed.co, field))
+
+
+def test_the_item_model_says_nothing_of_a_slot_that_was_given_away() -> None:
+    names = [f"a{at}" for at in range(4)]
+    statistics = apply(Statistics(4), [entry(100 + at, *names[::-1]) for at in range(9)])
+    items = statistics.number(np.array([number(name) for name in names], dtype=np.int64))
+    for at in (0, 1, 2, 3, 0, 1, 2, 3):
+        count_click(statistics.items, statistics.co, items[at], 200 + at, items[at + 1 :])
+    statistics.fit()
+    co = statistics.co
+    assert co.is_modelled.all() and co.model[:, statistics.items.slot[items[0]]].any()
+    # Of four slots: the new article gets that of the one clicked longest ago.
+    lost = statistics.items.slot[items[0]]
+    apply(statistics, [entry(1000, "b")])
+    (new,) = statistics.number(np.array([number("b")], dtype=np.int64))
+    assert statistics.items.slot[new] == lost and not co.is_modelled[lost]
+    readers = readers_of(items[1:])
+    sums = np.ones((NUM_SUMS, 4), dtype=np.float32)
+    add_co_clicks(0, statistics.items, co, rarities(co), readers, sums)
+    assert sums[MODEL, lost] == 0 and np.delete(sums[MODEL], lost).any()
+
+
+def readers_of(items: NDArray[np.int64]) -> Readers:
+    """One reader who has clicked articles, (C,)."""
+    none = np.zeros((1, 1), dtype=np.float32)
+    starts = np.array([0, len(items)])
+    return Readers(
+        starts,
+        items,
+        np.zeros(len(items), dtype=np.int64),
+        none,
+        none,
+        np.ones((1, 1), dtype=np.bool_),
+        none,
+        np.empty((1, 0), dtype=np.int64),
+        np.zeros(2, dtype=np.int64),
+        NONE,
+    )
+
+
 def test_articles_beyond_the_limit_are_forgotten_but_for_those_to_keep() -> None:
     statistics = Statistics(8, max_items=20)
     apply(statistics, [entry(1000 + i, f"b{i}") for i in range(24)])
@@ -227,16 +297,19 @@ def test_the_item_model_is_the_closed_form() -> None:
     assert np.allclose(fitted[np.ix_(slots, slots)], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("place", "value"), [("length", 9), ("gap", 7)])
-def test_a_kind_of_reader_that_is_not_is_refused_before_anything_counts(
-    place: str, value: int
-) -> None:
+def test_of_an_entry_with_a_broken_part_nothing_counts() -> None:
     statistics = Statistics(8)
-    (clicks,) = unpack(entry(1000, "a1"))
-    assert isinstance(clicks, CountedClicks)
-    with pytest.raises(ValueError, match="no such kind"):
-        statistics.count([clicks._replace(**{place: value})], Known())
-    assert statistics.num_counted == 0
+    body = pack_entry(1000, None, article_ref("a1"))
+    wrong = lesson()._replace(spread=np.full(NUM_FEATURES, np.inf))
+    for broken in (
+        pack_clicks(body, [0], np.ones(2, dtype=np.float32), None, 9, 0),
+        pack_clicks(body, [0], np.ones(2, dtype=np.float32), wrong, 0, 0),
+        pack_impression(np.array([7]), np.array([True]), np.full(NUM_FEATURES, np.nan)),
+        entry(1000, "a1")[:-1],
+    ):
+        with pytest.raises(ValueError):
+            statistics.apply(entry(1000, "a1") + broken, Known())
+    assert statistics.num_counted == 0 and len(statistics) == 0
 
 
 def test_clicks_of_one_batch_on_new_articles_count_together() -> None:

@@ -1,13 +1,11 @@
 """What a model is given of readers: no more room than they need, and the same in any batch."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.catalogues import WIDTH, article, catalogue, history
 from worker.reading import Reading, read
-from worker.ref_index import RefIndex
 from worker.windows import Windows, windows_of
 
 NEWS = catalogue(*(article(name, [], value=at) for at, name in enumerate("abcd", start=1)))
@@ -65,14 +63,3 @@ def test_rows_are_of_the_tables_kind() -> None:
     (windows,) = windows_of(reading_of([1]), table, [1])
     assert windows.rows.dtype == table.dtype
     assert windows.rows[0, 0].tolist() == table[0].tolist()
-
-
-@pytest.mark.parametrize("num", [0, 1, 2, 63, 64, 65, 1000])
-def test_every_reference_is_found_and_no_other(num: int) -> None:
-    random = np.random.default_rng(num)
-    refs = np.unique(np.concatenate([[0, 2**48 - 1], random.integers(0, 2**48, 1100)]))
-    random.shuffle(refs)
-    index = RefIndex(refs[:num])
-    assert index.find(refs[:num]).tolist() == list(range(num))
-    assert (index.find(refs[num:]) == -1).all()
-    assert index.find(refs[:4].reshape(2, 2)).shape == (2, 2)

@@ -79,6 +79,9 @@ def add_co_clicks(
         following *= np.float32(FADING)
         recent *= np.float32(RECENT_FADING)
     if any_counted:
+        for slot in range(num_slots):
+            if not co.is_modelled[slot]:
+                model[slot] = 0.0
         for table in (together, recently, after):
             for slot in range(num_slots):
                 table[slot] = np.sqrt(table[slot] * rare[slot])

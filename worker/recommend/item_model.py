@@ -25,7 +25,8 @@ class ToFit(NamedTuple):
     Attributes:
         slots: (n,) int64, the slots that have a part in it.
         item: (S,) int32, the article in each slot.
-        together: (n, n) float32, co-clicks. clicks: (n,) float32.
+        together: (n, n) float32, co-clicks; of its diagonal, a fit makes its own. clicks: (n,)
+            float32.
     """
 
     slots: NDArray[np.int64]
@@ -52,16 +53,16 @@ def fit_item_model(counts: ToFit) -> NDArray[np.float32]:
     fitted = np.zeros((size, size), dtype=np.float32)
     if len(counts.slots) < 2:
         return fitted
-    # In single precision: the penalty keeps what is inverted far from singular.
-    gram = counts.together.copy()
+    # In single precision: the penalty keeps what is inverted far from singular. In place, as all
+    # that follows: each of these matrices may have 17 MB. Nothing comes together with itself.
+    gram = counts.together
     np.fill_diagonal(gram, counts.clicks + PENALTY * counts.clicks.mean())
     try:
         precision = np.linalg.inv(gram)
     except np.linalg.LinAlgError:
         return fitted
-    model = -precision / np.diag(precision)
-    np.fill_diagonal(model, 0.0)
-    if not np.isfinite(model).all():
-        return fitted
-    fitted[np.ix_(counts.slots, counts.slots)] = model
+    precision /= -np.diag(precision)
+    np.fill_diagonal(precision, 0.0)
+    if np.isfinite(precision).all():
+        fitted[np.ix_(counts.slots, counts.slots)] = precision
     return fitted

@@ -9,7 +9,7 @@ from worker.recommend.filters import may_show
 from worker.recommend.options import Options
 from worker.recommend.state import Articles
 from worker.recommend.statistics import Statistics
-from worker.terms import NO_TERM, TEXT_WIDTH, rarity_of, tag_term, text_vectors
+from worker.terms import NO_TERM, NUM_TERMS, TEXT_WIDTH, rarity_of, tag_term, text_vectors
 
 RARITY_GROWTH = 1.25
 """By how much the catalogue grows until it is counted again how rare each term is."""
@@ -33,13 +33,17 @@ class Layout:
         self._catalogue = catalogue
         self._statistics = statistics
         self._options = options
-        self._terms = np.empty((0, catalogue.terms.shape[1]), dtype=np.int32)
-        self._vectors = np.empty((0, TEXT_WIDTH), dtype=np.float32)
-        self._rarity = rarity_of(self._terms)
+        self._is_tag = np.zeros(NUM_TERMS + 1, dtype=np.bool_)
+        self._rarity = np.zeros(NUM_TERMS, dtype=np.float32)
         self._weighed = 0
         self.state = (-1, -1, -1)
-        self.articles: Articles
-        self.item_of_row: NDArray[np.int64]
+        self.articles = Articles(
+            catalogue.tags[:0],
+            catalogue.languages[:0],
+            catalogue.terms[:0],
+            np.empty((0, TEXT_WIDTH), dtype=np.float32),
+        )
+        self.item_of_row: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.row_of: NDArray[np.int64]
         self.published_ms: NDArray[np.int64]
         self.may_show: NDArray[np.bool_]
@@ -50,10 +54,12 @@ class Layout:
         changes = (catalogue.num_changes, statistics.num_renumbered)
         if changes == self.state[:2] and len(statistics) == self.state[2]:
             return
-        if changes != self.state[:2]:
+        if changes == self.state[:2]:
+            vectors = self.articles.vectors[self.item_of_row]
+        else:
+            vectors = self._describe()
             self._number()
-            self._describe()
-        self._place()
+        self._place(vectors)
         self.state = (*changes, len(statistics))
 
     def shown_at(self, now_ms: int) -> NDArray[np.bool_]:
@@ -92,25 +98,27 @@ class Layout:
         known_ms = np.where(published == UNPUBLISHED_MS, 0, published + 1)
         np.minimum.at(statistics.items.first_ms, self.item_of_row, known_ms)
 
-    def _describe(self) -> None:
-        """Give new and changed articles the vectors of their words."""
-        terms = self._catalogue.terms[: len(self._catalogue)].copy()
-        # Tags have a feature, and a likeness, of their own.
-        terms[np.isin(terms, [tag_term(each) for each in self._catalogue.tag_names])] = NO_TERM
+    def _describe(self) -> NDArray[np.float32]:
+        """Return the vectors of the articles' words by row; before they are numbered again."""
+        is_tag = np.zeros_like(self._is_tag)  # the last is that of no term
+        is_tag[[tag_term(each) for each in self._catalogue.tag_names]] = True
+        terms = _words(self._catalogue.terms[: len(self._catalogue)], is_tag)
         if len(terms) >= RARITY_GROWTH * self._weighed:
             self._rarity, self._weighed = rarity_of(terms), len(terms)
-            self._vectors = text_vectors(terms, self._rarity)
+            vectors = text_vectors(terms, self._rarity)
         else:
+            held = self.item_of_row
+            before = _words(self.articles.terms[held], self._is_tag)
             same = np.zeros(len(terms), dtype=np.bool_)
-            num_held = len(self._terms)
-            same[:num_held] = (terms[:num_held] == self._terms).all(axis=1)
+            same[: len(held)] = (terms[: len(held)] == before).all(axis=1)
             vectors = np.zeros((len(terms), TEXT_WIDTH), dtype=np.float32)
-            vectors[:num_held] = self._vectors
+            vectors[: len(held)] = self.articles.vectors[held]
             vectors[~same] = text_vectors(terms[~same], self._rarity)
-            self._vectors = vectors
-        self._terms = terms
+        self._is_tag = is_tag
+        return vectors
 
-    def _place(self) -> None:
+    def _place(self, by_row: NDArray[np.float32]) -> None:
+        """Put everything in the order of the numbers. by_row: (M, TEXT_WIDTH) vectors."""
         catalogue, num_items = self._catalogue, len(self._statistics)
         row_of = np.full(num_items, -1, dtype=np.int64)
         row_of[self.item_of_row] = np.arange(len(catalogue))
@@ -123,10 +131,20 @@ class Layout:
         terms = np.full((num_items, catalogue.terms.shape[1]), NO_TERM, dtype=np.int32)
         terms[known] = catalogue.terms[rows]
         vectors = np.zeros((num_items, TEXT_WIDTH), dtype=np.float32)
-        vectors[known] = self._vectors[rows]
+        vectors[known] = by_row[rows]
         self.published_ms = np.full(num_items, -1, dtype=np.int64)
         self.published_ms[known] = catalogue.published_ms[rows]
         self.may_show = np.zeros(num_items, dtype=np.bool_)
         self.may_show[self.item_of_row] = may_show(catalogue, self._options.filters)
         self.articles = Articles(tags, languages, terms, vectors)
         self.row_of = row_of
+
+
+def _words(terms: NDArray[np.int32], is_tag: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return terms of articles without those of tags: they have a feature, and a likeness, apart.
+
+    is_tag: (NUM_TERMS + 1,), False in the place of `NO_TERM`, the last.
+    """
+    words = terms.copy()
+    words[is_tag[words]] = NO_TERM
+    return words

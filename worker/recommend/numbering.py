@@ -1,4 +1,4 @@
-"""Number article references in the order in which they come: a hash table of arrays, compiled.
+"""Number references in the order in which they come: a hash table of arrays, compiled.
 
 A click comes with up to 256 others that it is counted together with: looked up one by one in a
 dict of Python numbers, they cost more than all that is counted.
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from worker.compiled import compiled
 
 _FREE = -1
+"""Also what stands for no number where one is looked for."""
+
 _FIRST_SIZE = 2048
 """Places of the table: twice the references it may hold."""
 
@@ -47,6 +49,16 @@ class Numbering:
         self._num = _number(self._table, self._refs, self._num, refs, numbers)
         return numbers
 
+    def find(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each reference (same shape), -1 of those that have none.
+
+        >>> Numbering(np.array([7, 5])).find(np.array([5, 6, 7])).tolist()
+        [1, -1, 0]
+        """
+        found = np.empty(refs.size, dtype=np.int64)
+        _find(self._table, self._refs, np.ascontiguousarray(refs).reshape(-1), found)
+        return found.reshape(refs.shape)
+
 
 @compiled
 def _place(table: NDArray[np.int32], refs: NDArray[np.int64]) -> None:
@@ -78,3 +90,19 @@ def _number(
             num += 1
         out[place] = table[at]
     return num
+
+
+@compiled
+def _find(
+    table: NDArray[np.int32],
+    held: NDArray[np.int64],
+    refs: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
+    mask = len(table) - 1
+    for place in range(len(refs)):
+        ref = refs[place]
+        at = ref & mask
+        while table[at] != _FREE and held[table[at]] != ref:
+            at = (at + 1) & mask
+        out[place] = table[at]

@@ -286,6 +286,8 @@ class Recommender:
         newest_ms = np.append(times_ms, 0)[starts[:-1]]
         gaps_ms = np.where(np.diff(starts) > 0, now_ms - newest_ms, np.iinfo(np.int64).max)
         state = (now_ms, self.statistics.num_changes, *layout.state)
+        kept = self._moment[1] if self._moment and self._moment[0] == state else None
+        self._moment = None  # an old one is not held while another is made
         moment = look(
             self.statistics.items,
             len(layout.row_of),
@@ -298,7 +300,7 @@ class Recommender:
             self.statistics.scale,
             kinds_of(np.diff(starts), gaps_ms),
             now_ms,
-            self._moment[1] if self._moment and self._moment[0] == state else None,
+            kept,
         )
         self._moment = (state, moment)
         taste = np.zeros((num_readers, articles.vectors.shape[1]), dtype=np.float32)

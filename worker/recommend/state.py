@@ -86,16 +86,22 @@ class CoClicks(NamedTuple):
     Attributes:
         item: (S,) int32, the article in each slot, -1 where free.
         clicks: (S,) float32, counted clicks of the slot's article.
+        last_ms: (S,) int64, its last click, `NEVER_MS` where the slot is free.
         next: (S, S) float32; [a, b] counts clicks on b after a, less the further apart.
-        together: (S, S) float32, symmetric: both within one reader's window.
-        model: (S, S) float32; [a, b] what a click on a says for b; see `item_model`.
+        together: (S, S) float32, symmetric: both within one reader's window. Where it is 0,
+            so is `next`.
+        model: (S, S) float32; [a, b] what a click on a says for b; see `item_model`. The rows of
+            slots that it says nothing of are 0; their columns may be what is left of others.
+        is_modelled: (S,) bool, whether the model says something of a slot.
     """
 
     item: NDArray[np.int32]
     clicks: NDArray[np.float32]
+    last_ms: NDArray[np.int64]
     next: NDArray[np.float32]
     together: NDArray[np.float32]
     model: NDArray[np.float32]
+    is_modelled: NDArray[np.bool_]
 
 
 class BlendState(NamedTuple):
@@ -143,7 +149,9 @@ def empty_co_clicks(slots: int) -> CoClicks:
     return CoClicks(
         np.full(slots, -1, dtype=np.int32),
         np.zeros(slots, dtype=np.float32),
+        np.full(slots, NEVER_MS, dtype=np.int64),
         np.zeros((slots, slots), dtype=np.float32),
         np.zeros((slots, slots), dtype=np.float32),
         np.zeros((slots, slots), dtype=np.float32),
+        np.zeros(slots, dtype=np.bool_),
     )

@@ -14,19 +14,11 @@ from numpy.typing import NDArray
 
 from schemas.bundle import LearnedBlend
 from worker.recommend.checkpoint import Counted, pack, snapshot, unpack
-from worker.recommend.click_log import CountedClicks
-from worker.recommend.click_log import unpack as unpack_log
-from worker.recommend.features import (
-    AGE_ROWS,
-    GAP_ROWS,
-    GAPS_MS,
-    LENGTH_ROWS,
-    LENGTHS,
-    NUM_FEATURES,
-    NUM_WEIGHT_ROWS,
-)
+from worker.recommend.features import AGE_ROWS, GAP_ROWS, LENGTH_ROWS, NUM_WEIGHT_ROWS
 from worker.recommend.item_model import ToFit, fit_item_model, to_fit
 from worker.recommend.learn import apply_gradient, count_clicks, count_shown, free_slot
+from worker.recommend.log_reader import CountedClicks
+from worker.recommend.log_reader import unpack as unpack_log
 from worker.recommend.numbering import Numbering
 from worker.recommend.options import Blend
 from worker.recommend.starting import scale_of, starting_blend
@@ -54,14 +46,17 @@ FIRST_FIT = 2000
 
 
 class Facts(Protocol):
-    """What is to be known of an article to count clicks on it; of an unknown one, nothing."""
+    """What is to be known of articles to count clicks on them; of an unknown one, nothing.
 
-    def tags_of(self, ref: int) -> Sequence[str]:
-        """Return its tags."""
+    refs: (C,) int64 article references.
+    """
+
+    def tags_of(self, refs: NDArray[np.int64]) -> list[Sequence[str]]:
+        """Return the tags of each."""
         ...
 
-    def terms_of(self, ref: int) -> NDArray[np.int32]:
-        """Return its terms, (MAX_TERMS,)."""
+    def terms_of(self, refs: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the terms of each, (C, MAX_TERMS)."""
         ...
 
 
@@ -167,43 +162,30 @@ class Statistics:
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""
         # All of it is read before any of it counts.
-        told = list(unpack_log(entry))
-        self.count([each for each in told if isinstance(each, CountedClicks)], facts)
-        for each in told:
-            if isinstance(each, CountedClicks):
-                if each.learned is not None:
-                    self.learn(*each.learned, each.length, each.gap)
-            elif len(each.refs):
+        told = unpack_log(entry)
+        self.count(told.clicks, facts)
+        for taught in told.lessons:
+            self.learn(*taught.learned, taught.length, taught.gap)
+        for each in told.impressions:
+            if len(each.refs):
                 if each.gradient is not None:
-                    _check_gradient(each.gradient)
                     self.learn_shown(each.gradient)
-                terms = [facts.terms_of(ref) for ref in each.refs.tolist()]
-                self.count_impression(self.number(each.refs), each.clicked, np.array(terms))
+                terms = facts.terms_of(each.refs)
+                self.count_impression(self.number(each.refs), each.clicked, terms)
 
-    def count(self, readers: Sequence[CountedClicks], facts: Facts) -> None:
-        """Count what readers did, one after another, and of each the oldest click first."""
-        if any(each.length > len(LENGTHS) or each.gap > len(GAPS_MS) for each in readers):
-            raise ValueError("no such kind of reader")
-        if not readers:
+    def count(self, clicks: CountedClicks, facts: Facts) -> None:
+        """Count what readers clicked, in the order given."""
+        at = clicks.counted
+        if not len(at):
             return
         self.num_changes += 1
-        ends = np.cumsum([len(each.refs) for each in readers])
-        counted = [sorted(each.counted, reverse=True) for each in readers]
-        num_of = [len(each) for each in counted]
-        refs = np.concatenate([each.refs for each in readers])
-        times_ms = np.concatenate([each.times_ms for each in readers])
-        at = np.concatenate([np.array(each, dtype=np.int64) for each in counted])
-        at += np.repeat(np.append(0, ends[:-1]), num_of)
-        numbers = self.number(refs)
-        count_clicks(self.items, self.co, numbers, times_ms, np.repeat(ends, num_of), at)
-        clicked = refs[at].tolist()
-        if clicked:
-            terms = np.array([facts.terms_of(ref) for ref in clicked])
-            heat_clicks(self.terms, terms, times_ms[at], self.num_counted)
-        self.num_counted += len(clicked)
-        members = [each.membership for each, num in zip(readers, num_of, strict=True) if num]
-        per_click = np.repeat(np.arange(len(members)), [num for num in num_of if num]).tolist()
-        self._tags.add([facts.tags_of(ref) for ref in clicked], [members[i] for i in per_click])
+        numbers = self.number(clicks.refs)
+        count_clicks(self.items, self.co, numbers, clicks.times_ms, clicks.ends, at)
+        refs = clicks.refs[at]
+        terms = facts.terms_of(refs)
+        heat_clicks(self.terms, terms, clicks.times_ms[at], self.num_counted)
+        self.num_counted += len(at)
+        self._tags.add(facts.tags_of(refs), clicks.readers, clicks.memberships, clicks.num_segments)
 
     def learn(self, gradient: NDArray[Any], spread: NDArray[Any], length: int, gap: int) -> None:
         """Move the weights up a gradient, of a kind of reader; see `lessons.learn_click`."""
@@ -254,8 +236,9 @@ class Statistics:
         """
         other = counts.item != self.co.item
         model[other] = 0.0
-        model[:, other] = 0.0
-        self.co = self.co._replace(model=model)
+        is_modelled = np.zeros_like(self.co.is_modelled)
+        is_modelled[counts.slots] = True
+        self.co = self.co._replace(model=model, is_modelled=is_modelled & ~other)
         self._next_fit = int(self.num_counted * REFIT_GROWTH)
         self.num_changes += 1
 
@@ -308,8 +291,3 @@ class Statistics:
         if self.num_counted >= FIRST_FIT:
             self.fit()
             self._next_fit = found.next_fit
-
-
-def _check_gradient(gradient: NDArray[np.float32]) -> None:
-    if len(gradient) != NUM_FEATURES or not np.isfinite(gradient).all():
-        raise ValueError("a gradient does not fit the blend")

@@ -73,8 +73,11 @@ def cool_terms(known: Terms) -> None:
 @compiled
 def _heat(known: Terms, term: int) -> float:
     apart_ms = max(known.all_last_ms[0] - known.last_ms[term], 0)
-    now = known.clicks[term, 0] * 2.0 ** (-apart_ms / TERM_HALF_LIVES_MS[0])
-    usually = known.clicks[term, 1] * 2.0 ** (-apart_ms / TERM_HALF_LIVES_MS[1])
+    now = float(known.clicks[term, 0])
+    usually = float(known.clicks[term, 1])
+    if apart_ms:
+        now *= 2.0 ** (-apart_ms / TERM_HALF_LIVES_MS[0])
+        usually *= 2.0 ** (-apart_ms / TERM_HALF_LIVES_MS[1])
     expected = known.all_clicks[0] * usually / known.all_clicks[1]
     # Smoothed by three clicks: one click on a rare word is not a trend.
     return float(np.log((now + 3.0) / (expected + 3.0)))

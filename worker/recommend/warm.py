@@ -41,6 +41,7 @@ def warm_up() -> None:
     _, gradient = recommender.impression_lessons(reading, tastes, 10, [shown, shown])
     refs = catalogue.refs()[shown[0]]
     statistics.apply(pack_impression(refs, shown[1], gradient), catalogue)
+    statistics.snapshot()
     statistics.fit()
 
 
