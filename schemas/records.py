@@ -214,8 +214,8 @@ class ServedFeatures(msgspec.Struct, frozen=True, kw_only=True):
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """A reader asked to be forgotten; the `erasures` topic (key: user_id).
 
-    Everything of the reader that is dated up to then is deleted and never used, whatever is replayed.
-    What comes later begins anew.
+    Everything of the reader that is dated up to then is deleted and never used, whatever is
+    replayed. What comes later begins anew.
     """
 
     user_id: Id
