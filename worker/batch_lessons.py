@@ -46,6 +46,7 @@ class BatchLessons:
         counted: Sequence[Sequence[int]],
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
+        most_lessons: int = LESSONS,
         objecting: NDArray[np.bool_] | None = None,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
@@ -53,12 +54,13 @@ class BatchLessons:
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`.
+        seen from later, whatever the time of its click. most_lessons: how many readers teach.
+        objecting: see `Eye.see`.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        for group, moment_ms in _moments(times_ms, now_ms):
+        for group, moment_ms in _moments(times_ms, now_ms, most_lessons):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -125,8 +127,10 @@ class BatchLessons:
         return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
 
 
-def _moments(times_ms: dict[int, int], now_ms: int) -> Iterator[tuple[list[int], int]]:
-    """Yield the first `LESSONS` keys by time, in groups of about the same time, and that time.
+def _moments(
+    times_ms: dict[int, int], now_ms: int, most: int = LESSONS
+) -> Iterator[tuple[list[int], int]]:
+    """Yield the first keys by time, in groups of about the same time, and that time.
 
     >>> minute = 60_000
     >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute))
@@ -134,7 +138,7 @@ def _moments(times_ms: dict[int, int], now_ms: int) -> Iterator[tuple[list[int],
     >>> list(_moments({0: 5 * minute}, 5 * minute + 7))
     [([0], 300007)]
     """
-    order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:LESSONS]
+    order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:most]
     begins = [0]
     for at, key in enumerate(order):
         if times_ms[key] - times_ms[order[begins[-1]]] > SAME_MOMENT_MS:

@@ -22,7 +22,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -30,7 +30,7 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
-from worker.batch_lessons import BatchLessons
+from worker.batch_lessons import LESSONS, BatchLessons
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
@@ -42,13 +42,19 @@ from worker.gathering import Turn
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.profiling import objections
-from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
+from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate, WriteResult
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
 from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
+READERS_PER_PART = 512
+"""Made together, while Redis stores those before them."""
+
+STEPS_TO_SEND = 3
+"""Of the event loop: redis-py needs two before what it is to write is on its way."""
+
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
 
@@ -218,9 +224,8 @@ class Pipeline:
             for article in held.articles:
                 self._catalogue.put(article)
             pending = sieve.clicks(pending, held.marks)
-            updates = await self._renew(pending, user_ids, held)
-            result = await self._readers.write(updates)
-            lost = {updates[index].user_id for index in result.lost}
+            updates, results = await self._renew_in_parts(pending, user_ids, held)
+            lost: set[str] = set().union(*(result.lost for result in results))
             stored = [update for update in updates if update.user_id not in lost]
             if self._readers.is_cluster:
                 await self._click_log.append(update.told for update in stored)
@@ -229,7 +234,7 @@ class Pipeline:
             await self._readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
             # clicked an article that came meanwhile.
-            missing = set(result.appeared)
+            missing = set().union(*(result.appeared for result in results))
             appeared |= missing
             again = lost | {
                 update.user_id for update in updates if not missing.isdisjoint(update.unknown)
@@ -237,8 +242,40 @@ class Pipeline:
             pending = {user_id: pending[user_id] for user_id in again}
         return renewed
 
+    async def _renew_in_parts(
+        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: Held
+    ) -> tuple[list[ReaderUpdate], list[WriteResult]]:
+        """Make and write updates part by part: one is made while Redis stores that before it."""
+        updates: list[ReaderUpdate] = []
+        writes = []
+        now_ms = self._clock_ms()
+        try:
+            for start in range(0, len(user_ids), READERS_PER_PART):
+                part = slice(start, start + READERS_PER_PART)
+                # Lessons are few in a batch, and those that come first are as good as any.
+                most_lessons = 0 if start else LESSONS
+                made = await self._renew(
+                    clicks, user_ids[part], held.of(part), now_ms, most_lessons
+                )
+                updates += made
+                writes.append(asyncio.create_task(self._readers.write(made)))
+                for _ in range(STEPS_TO_SEND):
+                    await asyncio.sleep(0)
+        finally:
+            # All of them are looked at: asyncio logs what nobody has, and that may name readers.
+            results = await asyncio.gather(*writes, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return updates, cast("list[WriteResult]", results)
+
     async def _renew(
-        self, clicks: dict[str, list[bytes]], user_ids: list[str], found: Held
+        self,
+        clicks: dict[str, list[bytes]],
+        user_ids: list[str],
+        found: Held,
+        now_ms: int,
+        most_lessons: int,
     ) -> list[ReaderUpdate]:
         held = found.histories
         histories = []
@@ -250,7 +287,6 @@ class Pipeline:
                 await self._readers.set_aside(user_id, packed or b"")
                 histories.append(merge(None, clicks[user_id], self._history_size))
         read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
-        now_ms = self._clock_ms()
         news_ms = min(self._newest_click_ms or now_ms, now_ms)
         made = self._front_pages.make(
             [user_ids[i] for i in read],
@@ -265,6 +301,7 @@ class Pipeline:
             [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
             [page.membership for page in pages],
             news_ms,
+            most_lessons,
             objections([found.preferences[i] for i in read]),
         )
         return [

@@ -92,12 +92,22 @@ class Held(NamedTuple):
     articles: list[EncodedArticle]
     """Those of the articles asked for that are there."""
 
+    def of(self, part: slice) -> "Held":
+        """Return what is held of some of the readers."""
+        return Held(
+            self.histories[part],
+            self.showings[part],
+            self.preferences[part],
+            self.marks[part],
+            [],
+        )
+
 
 class WriteResult(NamedTuple):
     """Which updates were not stored, and which missing articles have come since."""
 
-    lost: list[int]
-    """Indices of the updates whose reader somebody else has changed meanwhile."""
+    lost: set[str]
+    """Readers whom somebody else has changed meanwhile."""
     appeared: set[bytes]
     """References, of those unknown to an update, that are in Redis after all."""
 
@@ -186,14 +196,16 @@ class ReaderStore:
         for ref in waiting:
             pipeline.exists(keys.encoded(ref, self._model_version))
         replies = (await pipeline.execute())[2 * len(waiting) :]
-        lost = [
-            start + number - 1
+        lost = {
+            updates[start + number - 1].user_id
             for start, reply in zip(starts, replies, strict=False)
             for number in reply
-        ]
+        }
         # Somebody was faster; or has preferences that outlived the note that there are any.
         self._reads_beside = self._reads_beside or bool(lost)
-        await self._leave_waiting([updates[index] for index in lost if updates[index].unknown])
+        await self._leave_waiting(
+            [each for each in updates if each.unknown and each.user_id in lost]
+        )
         found = replies[len(starts) :]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
 

@@ -59,7 +59,7 @@ def update(
 async def test_what_is_written_is_read(readers: ReaderStore, client: Client) -> None:
     users = [f"u{i}" for i in range(300)]
     updates = [update(user, None, i) for i, user in enumerate(users, start=1)]
-    assert (await readers.write(updates)).lost == []
+    assert (await readers.write(updates)).lost == set()
     histories = (await readers.read(users, [])).histories
     assert histories == [each.history for each in updates]
     assert await client.get(keys.profile("u7")) == b"profile"
@@ -71,7 +71,7 @@ async def test_what_is_written_is_read(readers: ReaderStore, client: Client) -> 
 async def test_the_slower_of_two_writers_is_told_and_changes_nothing(readers: ReaderStore) -> None:
     first, slower, other = update("u", None, 1), update("u", None, 2), update("v", None, 3)
     await readers.write([first])
-    assert (await readers.write([other, slower])).lost == [1]
+    assert (await readers.write([other, slower])).lost == {slower.user_id}
     histories = (await readers.read(["u", "v"], [])).histories
     assert histories == [first.history, other.history]
 
@@ -81,8 +81,8 @@ async def test_a_history_of_many_clicks_is_compared_whole(readers: ReaderStore) 
     await readers.write([first])
     # Differs only in its middle: same length, same newest and oldest click.
     forged = update("u", None, 1, 2, 3, 40, 5, 6, 7, 8)
-    assert (await readers.write([update("u", forged.history, 9)])).lost == [0]
-    assert (await readers.write([update("u", first.history, 9)])).lost == []
+    assert (await readers.write([update("u", forged.history, 9)])).lost == {"u"}
+    assert (await readers.write([update("u", first.history, 9)])).lost == set()
 
 
 async def test_a_page_that_heeds_old_preferences_is_not_stored(
@@ -96,13 +96,13 @@ async def test_a_page_that_heeds_old_preferences_is_not_stored(
     assert (await readers.read(["u", "v"], [])).preferences == [wish, None]
     # Whoever read before that is told: on a click, on a visit, with another wish.
     click = update("u", first.history, 2)
-    assert (await readers.write([click, update("v", None, 1)])).lost == [0]
+    assert (await readers.write([click, update("v", None, 1)])).lost == {"u"}
     assert await readers.write_pages([PageUpdate("u", first.history, b"old")]) == [0]
     assert await readers.write_pages([heeded._replace(preferences=later)]) == [0]
     assert await client.get(keys.recs("u")) == b"page"
     # What is heeded lives as long as what the reader clicked last.
     await client.pexpire(keys.preferences("u"), 10_000)
-    assert (await readers.write([click._replace(preferences=wish)])).lost == []
+    assert (await readers.write([click._replace(preferences=wish)])).lost == set()
     assert 10_000 < await client.pttl(keys.preferences("u")) <= TTL_MS
     lifted = PageUpdate("u", click.history, b"new", None, wish, later)
     assert await readers.write_pages([lifted]) == []
@@ -117,7 +117,7 @@ async def test_preferences_are_heeded_by_who_has_not_heard_of_any(
     assert (await readers.read(["u"], [])).preferences == [None]
     await other.write_pages([PageUpdate("u", None, b"page", None, None, b"wish")])
     # Read before there was a note, written after.
-    assert (await readers.write([update("u", None, 1)])).lost == [0]
+    assert (await readers.write([update("u", None, 1)])).lost == {"u"}
     assert (await readers.read(["u"], [])).preferences == [b"wish"]
     # The note has expired; preferences are kept alive by clicks.
     await client.delete(keys.KEPT_BESIDE)
@@ -145,7 +145,7 @@ async def test_readers_wait_for_an_unknown_article(readers: ReaderStore, client:
 async def test_a_forgotten_script_is_loaded_again(readers: ReaderStore, client: Client) -> None:
     await readers.write([update("u", None, 1)])
     await client.script_flush()
-    assert (await readers.write([update("v", None, 1)])).lost == []
+    assert (await readers.write([update("v", None, 1)])).lost == set()
 
 
 async def test_another_worker_learns_what_changed(client: Client) -> None:
@@ -205,7 +205,7 @@ async def test_a_full_redis_is_something_to_wait_for(readers: ReaderStore, clien
         assert is_transient(caught.value)
     finally:
         await client.config_set("maxmemory", "0", **limit)
-    assert (await readers.write([update("v", None, 1)])).lost == []
+    assert (await readers.write([update("v", None, 1)])).lost == set()
 
 
 async def test_a_key_of_another_kind_is_not(readers: ReaderStore, client: Client) -> None:
@@ -223,7 +223,7 @@ async def test_an_objection_to_profiling_does_not_expire(
     await readers.write_pages([PageUpdate("u", None, b"page", None, None, objection)])
     assert await client.pttl(keys.preferences("u")) == -1
     click = update("u", None, 1)._replace(preferences=objection, profile=b"")
-    assert (await readers.write([click])).lost == []
+    assert (await readers.write([click])).lost == set()
     assert await client.pttl(keys.preferences("u")) == -1
     assert await client.get(keys.profile("u")) is None
     lifted = b'{"user_id":"u","timestamp":2,"profiling":true}'

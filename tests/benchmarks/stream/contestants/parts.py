@@ -100,13 +100,12 @@ class Parts:
             held = await self.readers.read(user_ids, [])
             updates = self.renew(pending, user_ids, held)
             result = await self.readers.write(updates)
-            lost = {updates[index].user_id for index in result.lost}
             topics = self.settings.topics
             for update in updates:
-                if update.user_id not in lost:
+                if update.user_id not in result.lost:
                     self.emitter.send(topics.profiles, update.user_id, update.profile)
                     self.emitter.send(topics.recommendations, update.user_id, update.recommendation)
-            pending = {user_id: pending[user_id] for user_id in lost}
+            pending = {user_id: pending[user_id] for user_id in result.lost}
 
     def renew(
         self, clicks: dict[str, list[bytes]], user_ids: list[str], held: Held, learn: bool = True
