@@ -113,6 +113,17 @@ def decode_erasure(raw: bytes | None, now_ms: int) -> Erasure:
     return erasure
 
 
+def decode_no_erasure(key: bytes | None, _: int) -> None:
+    """Decode a message of the erasures topic that has a key and no value: it means nothing here.
+
+    It lets compaction remove the request, with the reader's name, once nothing needs it any more.
+
+    Raises:
+        InvalidMessageError: with a reason of the table above.
+    """
+    _id_of(key)
+
+
 def decode_visit(raw: bytes | None, now_ms: int) -> Visit:
     """Decode a message of the visits topic.
 

@@ -4,7 +4,15 @@ A reader's keys share the hash tag `{user_id}`, so that Redis Cluster keeps them
 node and one script can write them together. Ids are written as they are, but for the three
 characters that would break the tag: `{`, `}` and `%` are percent-encoded. The encoding is
 injective: two readers never share a key.
+
+The mark of an erased reader must not name the reader, and lie on that node all the same: its tag
+is a number that belongs to the same slot of a cluster.
 """
+
+from binascii import crc_hqx
+from functools import cache, lru_cache
+from hashlib import blake2b
+from itertools import count
 
 CATALOGUE_INDEX = "{catalogue}:index"
 """Sorted set: article_id by the sequence number of its latest change."""
@@ -29,6 +37,17 @@ CHECKPOINT_LOCK = "{statistics}:lock"
 
 KEPT_BESIDE = "{readers}:kept-beside"
 """There when any reader has more than a history: showings or preferences."""
+
+ERASURE_SECRET = "{readers}:erasure-secret"
+"""There when any reader has been erased: what the names of the marks are hashed with."""
+
+WITHDRAWALS = "{readers}:withdrawals"
+"""Counter: how often something that was stored, and sent, of readers has been taken back."""
+
+WAITING = "waiting:*"
+"""Pattern of the sets of readers who wait for an article."""
+
+_CLUSTER_SLOTS = 16_384
 
 _ESCAPES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
@@ -75,6 +94,48 @@ def written(user_id: str) -> tuple[str, str, str, str]:
 def unreadable(user_id: str) -> str:
     """Name a history that was set aside because its format is unknown."""
     return f"unreadable:{{{user_id.translate(_ESCAPES)}}}"
+
+
+def tag_of(user_id: str) -> str:
+    """Return how an id is written in the names of keys.
+
+    >>> tag_of("a}b")
+    'a%7Db'
+    """
+    return user_id.translate(_ESCAPES)
+
+
+def of_reader(user_id: str) -> tuple[str, ...]:
+    """Name everything that is kept under a reader's name.
+
+    >>> of_reader("42")[:2]
+    ('history:{42}', 'showings:{42}')
+    """
+    kinds = (history, showings, preferences, profile, recs, unreadable)
+    return tuple(kind(user_id) for kind in kinds)
+
+
+@lru_cache(8192)  # named to read it, and once more to write: 3 us each
+def erased(user_id: str, secret: bytes) -> str:
+    """Name the mark that a reader has been erased; without the secret it does not say whose it is.
+
+    >>> erased("42", b"secret")
+    'erased:{42}:a9319e45aaa971de4af4a3f56e1551bc'
+    """
+    name = tag_of(user_id).encode()
+    tag = _tags_of_slots()[crc_hqx(name, 0) % _CLUSTER_SLOTS]
+    return f"erased:{{{tag}}}:{blake2b(name, digest_size=16, key=secret).hexdigest()}"
+
+
+@cache
+def _tags_of_slots() -> list[str]:
+    """Return the smallest number that lies on each slot of a cluster; takes 0.1 s, once."""
+    found: dict[int, str] = {}
+    numbers = count()
+    while len(found) < _CLUSTER_SLOTS:
+        tag = str(next(numbers))
+        found.setdefault(crc_hqx(tag.encode(), 0) % _CLUSTER_SLOTS, tag)
+    return [found[slot] for slot in range(_CLUSTER_SLOTS)]
 
 
 def article(article_id: str) -> str:

@@ -1,6 +1,6 @@
-"""What a reader has opted out of, as it is stored: JSON, the newest message.
+"""What a reader does not want, as it is stored: JSON, the newest message.
 
-One without anything blocked is kept, too: an older message that comes again must not win.
+One that objects to nothing is kept, too: an older message that comes again must not win.
 """
 
 import msgspec
@@ -16,7 +16,7 @@ def pack_preferences(preferences: Preferences) -> bytes:
     """Return what is stored: the same bytes for the same wishes at the same time.
 
     >>> pack_preferences(Preferences(user_id="42", timestamp=7, blocked_tags=["b", "a", "b"]))
-    b'{"user_id":"42","timestamp":7,"blocked_tags":["a","b"],"blocked_articles":[]}'
+    b'{"user_id":"42","timestamp":7,"blocked_tags":["a","b"],"blocked_articles":[],"profiling":true}'
     """
     return _encoder.encode(
         Preferences(
@@ -24,6 +24,7 @@ def pack_preferences(preferences: Preferences) -> bytes:
             timestamp=to_ms(preferences.timestamp),
             blocked_tags=sorted(set(preferences.blocked_tags)),
             blocked_articles=sorted(set(preferences.blocked_articles)),
+            profiling=preferences.profiling,
         )
     )
 

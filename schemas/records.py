@@ -94,11 +94,12 @@ Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TAG_CHARACTERS)]
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader never wants to be offered; the `preferences` topic (key: user_id) and Redis.
+    """What a reader does not want; the `preferences` topic (key: user_id) and Redis.
 
-    Of several the one with the newest timestamp holds, and it holds whole. Empty lists, or a
-    message without a value (which counts from its own time), lift everything. Answered by a new
-    `Recommendation`. The key must be the user_id as it is, or nothing could be lifted.
+    Of several the one with the newest timestamp holds, and it holds whole. Empty lists and
+    profiling, or a message without a value (which counts from its own time), lift everything.
+    Answered by a new `Recommendation`. The key must be the user_id as it is, or nothing could be
+    lifted.
     """
 
     user_id: Id
@@ -106,6 +107,9 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     blocked_tags: Annotated[list[Tag], msgspec.Meta(max_length=MAX_BLOCKED_TAGS)] = []
     """Written as the articles' tags are."""
     blocked_articles: Annotated[list[Id], msgspec.Meta(max_length=MAX_BLOCKED_ARTICLES)] = []
+    profiling: bool = True
+    """Whether age, income and gender may be inferred. If not, there is no `Profile`, and pages
+    follow from what the reader reads alone."""
 
 
 class AgeEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +138,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     A pure function of the reader's history and the model, but for `updated_at`. `tags` are the
     reader's own interests: weights that sum to 1, most read first, recent clicks count more.
     `num_clicks` counts the clicks held in the history; `num_known` those whose article is known,
-    which are the ones the estimates rest on (the newest of them, up to the model's window).
+    which are the ones the estimates rest on (the newest of them, up to the model's window). On the
+    topic, no value says that nothing is known of the reader any more.
     """
 
     user_id: str
@@ -207,7 +212,11 @@ class ServedFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """A reader asked to be forgotten; the `erasures` topic (key: user_id)."""
+    """A reader asked to be forgotten; the `erasures` topic (key: user_id).
+
+    Everything of the reader that is dated up to then is deleted and never used, whatever is
+    replayed. What comes later begins anew.
+    """
 
     user_id: Id
     requested_at: Timestamp

@@ -38,6 +38,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
         """Return the broker's settings for a topic: the newest per key is kept, or everything."""
         compacted = topic in (
             self.articles,
+            self.erasures,
             self.preferences,
             self.profiles,
             self.reader_labels,

@@ -4,7 +4,8 @@ articles ────┐
 clicks ──────┤
 visits ──────┼─► agent ─► gatherer ─► pipeline.process(chunks) ─► Redis, Kafka ─► commit
 impressions ─┤
-preferences ─┘
+preferences ─┤
+erasures ────┘
 """
 
 import asyncio
@@ -28,6 +29,8 @@ from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
+from worker.erasure_store import ErasureStore
+from worker.erasures import Erasures
 from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
@@ -140,6 +143,7 @@ def build_app(settings: Settings, model: Model) -> App:
     recommender = Recommender(catalogue, statistics, options)
     eye = Eye(catalogue, model, settings.tag_half_life_days)
     app = _faust_app(settings)
+    client_config = librdkafka_config(settings)
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
@@ -150,9 +154,15 @@ def build_app(settings: Settings, model: Model) -> App:
         lessons=BatchLessons(catalogue, recommender, eye),
         readers=ReaderStore(redis, settings.ttl_ms, version),
         click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits),
-        emitter=Emitter(librdkafka_config(settings)),
+        emitter=Emitter(client_config),
+        erasures=Erasures(
+            ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
+            lambda: Emitter(client_config, compression="none"),
+            settings.topics,
+            log_features=settings.log_features,
+        ),
         history_size=settings.history_size,
-        articles_pending=lambda: _consumer(app).has_unstored(settings.topic_articles),
+        is_pending=lambda topic: _consumer(app).has_unstored(topic),
     )
     app.pipeline = pipeline
     app.redis = redis
@@ -167,6 +177,7 @@ def build_app(settings: Settings, model: Model) -> App:
             settings.topic_visits,
             settings.topic_impressions,
             settings.topic_preferences,
+            settings.topic_erasures,
         )
     ):
         channel = app.topic(topic, key_serializer="raw", value_serializer=CODEC)

@@ -47,6 +47,7 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         most_lessons: int = LESSONS,
+        objecting: NDArray[np.bool_] | None = None,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
@@ -54,12 +55,16 @@ class BatchLessons:
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
         seen from later, whatever the time of its click. most_lessons: how many readers teach.
+        objecting: see `Eye.see`.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
         for group, moment_ms in _moments(times_ms, now_ms, most_lessons):
-            seen = self._eye.see([before_click(histories[i], first[i]) for i in group])
+            seen = self._eye.see(
+                [before_click(histories[i], first[i]) for i in group],
+                objecting=None if objecting is None else objecting[group],
+            )
             clicked = self._catalogue.find(
                 np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
             )
@@ -80,11 +85,16 @@ class BatchLessons:
         return told
 
     def impressions(
-        self, before: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
+        self,
+        before: Sequence[bytes],
+        impressions: Sequence[PackedImpression],
+        now_ms: int,
+        objecting: NDArray[np.bool_] | None = None,
     ) -> list[bytes]:
         """Return what the click log is told of each impression, `b""` where no article is known.
 
-        before: what the reader of each had clicked until then. now_ms: as for `clicks`.
+        before: what the reader of each had clicked until then. now_ms, objecting: as for
+        `clicks`.
         """
         shown = [self._known(each) for each in impressions]
         gradients: dict[int, NDArray[np.float64] | None] = {}
@@ -94,7 +104,10 @@ class BatchLessons:
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
         for group, moment_ms in _moments(times_ms, now_ms):
-            seen = self._eye.see([before[i] for i in group])
+            seen = self._eye.see(
+                [before[i] for i in group],
+                objecting=None if objecting is None else objecting[group],
+            )
             learned = self._recommender.impression_lessons(
                 seen.reading, seen.tastes, moment_ms, [shown[i][:2] for i in group]
             )

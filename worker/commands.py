@@ -126,7 +126,9 @@ def with_redis(settings: Settings, ask: Callable[[Client], Awaitable[Result]]) -
         try:
             return await ask(client)
         except (*ERRORS, OSError) as error:
-            raise UnavailableError(f"Redis (FRONTPAGE_REDIS_URL): {error}") from error
+            # A pipeline's error quotes the command first, and with it a reader's id.
+            reason = str(error).rpartition("caused error: ")[2]
+            raise UnavailableError(f"Redis (FRONTPAGE_REDIS_URL): {reason}") from error
         finally:
             await client.aclose()
 

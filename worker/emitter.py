@@ -16,6 +16,7 @@ from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
 
 DELIVERY_TIMEOUT_S = 30.0
+ANY_PARTITION = -1
 TRUNCATED_BYTES = 64 * 1024
 """What is kept of key and value of an oversized message; its offset points at the rest."""
 
@@ -24,14 +25,17 @@ logger = logging.getLogger(__name__)
 
 
 class Emitter:
-    """A producer whose deliveries can be waited for."""
+    """A producer whose deliveries can be waited for.
 
-    def __init__(self, client_config: dict[str, Any]) -> None:
+    compression: as librdkafka names it. A worker reads `none` and `gzip` whatever is installed.
+    """
+
+    def __init__(self, client_config: dict[str, Any], compression: str = "lz4") -> None:
         self._producer = connect_producer(
             {
                 **client_config,
                 "linger.ms": 5,
-                "compression.type": "lz4",
+                "compression.type": compression,
                 "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
@@ -51,6 +55,15 @@ class Emitter:
         except (BufferError, KafkaException):
             self._produce(topic, key, value)
 
+    def send_tombstone(
+        self, topic: str, key: str, time_ms: int = 0, partition: int = ANY_PARTITION
+    ) -> None:
+        """Queue a message without a value: of this key nothing holds any more.
+
+        time_ms: that of the message, now by default. partition: by default that of the key.
+        """
+        self._produce(topic, key, None, None, time_ms, partition)
+
     def send_dead_letter(
         self, topic: str, key: bytes | None, value: bytes | None, letter: DeadLetter
     ) -> None:
@@ -65,10 +78,14 @@ class Emitter:
         key: str | bytes | None,
         value: bytes | None,
         headers: list[tuple[str, str | bytes | None]] | None = None,
+        time_ms: int = 0,
+        partition: int = ANY_PARTITION,
     ) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key, headers=headers)
+                self._producer.produce(
+                    topic, value, key, partition, headers=headers, timestamp=time_ms
+                )
                 return
             except BufferError:
                 self._producer.poll(0.1)
@@ -98,13 +115,22 @@ class Emitter:
         Raises:
             UnavailableError: names what is missing.
         """
+        known = self.partitions(timeout_s)
+        missing = [name for name in topics if not known.get(name)]
+        if missing:
+            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+
+    def partitions(self, timeout_s: float = 10.0) -> dict[str, list[int]]:
+        """Return the partitions of every topic there is.
+
+        Raises:
+            UnavailableError: when the brokers do not answer.
+        """
         try:
             known = self._producer.list_topics(timeout=timeout_s).topics
         except KafkaException as error:
             raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
-        missing = [name for name in topics if name not in known or not known[name].partitions]
-        if missing:
-            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+        return {name: sorted(topic.partitions) for name, topic in known.items()}
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:  # not reported

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.history import HEADER_BYTES
 from worker.affinity import AffinityTable, membership
@@ -42,10 +43,16 @@ class Eye:
         self._tag_half_life_days = tag_half_life_days
         self._affinity = AffinityTable(model.affinity) if model and model.affinity else None
 
-    def see(self, histories: Sequence[bytes], told: Estimates | None = None) -> Seen:
+    def see(
+        self,
+        histories: Sequence[bytes],
+        told: Estimates | None = None,
+        objecting: NDArray[np.bool_] | None = None,
+    ) -> Seen:
         """See a batch; a reader without a click has a history of `b""`.
 
-        told: what is known of the readers, in place of what would be inferred.
+        told: what is known of the readers, in place of what would be inferred. objecting: (B,), of
+        whom nothing is inferred: they are no more like one segment of readers than another.
         """
         window = NO_MODEL_WINDOW if self._model is None else self._model.manifest.max_clicks
         reading = read([each or NO_HISTORY for each in histories], self._catalogue, window)
@@ -54,16 +61,25 @@ class Eye:
         if told is not None:
             estimates = told
         elif self._model is not None:
-            estimates = self._infer(self._model, reading)
+            estimates = self._infer(self._model, reading, objecting)
         else:
             return Seen(reading, None, Tastes(interests, nothing, None))
         affinity = self._affinity.of(estimates, self._catalogue) if self._affinity else nothing
         member = membership(estimates, AGE_BOUNDS)
+        if objecting is not None:
+            affinity[objecting] = 0.0
+            member[objecting] = 0.0
         return Seen(reading, estimates, Tastes(interests, affinity, member))
 
-    def _infer(self, model: Model, reading: Reading) -> Estimates:
+    def _infer(
+        self, model: Model, reading: Reading, objecting: NDArray[np.bool_] | None
+    ) -> Estimates:
         found = no_estimates(len(reading.present), len(model.manifest.income_groups))
         for windows in windows_of(reading, self._catalogue.rows, model.windows):
+            if objecting is not None:  # the model sees no click of theirs, and answers the prior
+                unseen = objecting[windows.readers]
+                windows.mask[unseen] = 0.0
+                windows.rows[unseen] = 0
             for whole, part in zip(found, model.estimate(*windows[1:]), strict=True):
                 whole[windows.readers] = part
         return found

@@ -18,6 +18,7 @@ from worker.eye import NO_HISTORY, Eye
 from worker.model import Model
 from worker.page_json import PageWriter
 from worker.profile_json import ProfileWriter
+from worker.profiling import objections
 from worker.reading import unknown_refs
 from worker.recommend.barred import Limits
 from worker.recommend.recommender import Recommender
@@ -34,7 +35,7 @@ class FrontPage(NamedTuple):
     """What follows from a reader's history."""
 
     profile: bytes
-    """The JSON of a `Profile`."""
+    """The JSON of a `Profile`; `b""` of a reader who objects to profiling."""
     recommendation: bytes
     """The JSON of a `Recommendation`."""
     served: ServedFeatures | None
@@ -101,7 +102,8 @@ class FrontPages:
         visits_ms: Sequence[int] | None,
         limits: Limits | None,
     ) -> Iterator[FrontPage]:
-        seen = self._eye.see(histories)
+        objecting = None if limits is None else objections(limits.preferences)
+        seen = self._eye.see(histories, objecting=objecting)
         assert seen.estimates is not None
         version = self._model.manifest.model_version
         ids = [messages.recommendation_id(each or NO_HISTORY, version) for each in histories]
@@ -121,6 +123,8 @@ class FrontPages:
         )
         interests = seen.tastes.interests
         profiles = self._profiles.write(user_ids, seen.reading, seen.estimates, interests, now)
+        if objecting is not None:
+            profiles = [b"" if no else each for no, each in zip(objecting, profiles, strict=True)]
         pages = self._pages.write(user_ids, ids, ranked, interests, now)
         missing = unknown_refs(seen.reading, histories)
         served: Sequence[ServedFeatures | None] = [None] * len(pages)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
 from worker.batch_lessons import BatchLessons
+from worker.bygone import Sieve
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
 from worker.intake import PackedImpression
+from worker.profiling import objections
 from worker.reader_store import Held, ReaderStore, ShownUpdate
 
 
@@ -24,16 +26,21 @@ class Impressions:
         self._click_log = click_log
 
     async def take(
-        self, impressions: Mapping[str, Mapping[bytes, PackedImpression]], news_ms: int
+        self,
+        impressions: Mapping[str, Mapping[bytes, PackedImpression]],
+        news_ms: int,
+        sieve: Sieve,
     ) -> None:
         """Store what readers were shown, by reader and impression.
 
-        news_ms: the moment that articles are seen from, epoch milliseconds.
+        news_ms: the moment that articles are seen from, epoch milliseconds. sieve: leaves out
+        what was shown to readers before they were erased.
         """
         pending = dict(impressions)
         while pending:
             await self._click_log.follow()
             held = await self._readers.read(list(pending), [])
+            pending = sieve.impressions(pending, held.marks)
             updates = self._merge(pending, held, news_ms)
             lost = set(await self._readers.write_showings(updates))
             if self._readers.is_cluster:
@@ -47,23 +54,30 @@ class Impressions:
         self, pending: Mapping[str, Mapping[bytes, PackedImpression]], held: Held, news_ms: int
     ) -> list[ShownUpdate]:
         """Return what is to be stored of the readers of whom something counts."""
-        merged: list[tuple[str, bytes | None, bytes, int]] = []
+        wishes: list[bytes | None] = []
+        merged: list[tuple[str, bytes | None, bytes, int, bytes | None]] = []
         histories: list[bytes] = []
         counted: list[PackedImpression] = []
-        for (user_id, fresh), history, shown in zip(
-            pending.items(), held.histories, held.showings, strict=True
+        for (user_id, fresh), history, shown, mark, wish in zip(
+            pending.items(),
+            held.histories,
+            held.showings,
+            held.marks,
+            held.preferences,
+            strict=True,
         ):
             known = shown if is_history(shown) else None
             entries = [entry for each in fresh.values() for entry in each.showings]
             showings = merge(known, entries, MAX_SHOWINGS)
             new = counted_impressions(known, MAX_SHOWINGS, fresh)
             if new:
-                merged.append((user_id, shown, showings, len(new)))
+                merged.append((user_id, shown, showings, len(new), mark))
                 counted += new
+                wishes += [wish] * len(new)
                 clicks = history if is_history(history) else None
                 histories += [before(clicks, each.time_ms) for each in new]
-        told = iter(self._lessons.impressions(histories, counted, news_ms))
+        told = iter(self._lessons.impressions(histories, counted, news_ms, objections(wishes)))
         return [
-            ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)))
-            for user_id, shown, showings, num in merged
+            ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)), mark)
+            for user_id, shown, showings, num, mark in merged
         ]

@@ -7,7 +7,9 @@ from schemas.decode import (
     Withdrawal,
     decode_article,
     decode_click,
+    decode_erasure,
     decode_impression,
+    decode_no_erasure,
     decode_no_preferences,
     decode_preferences,
     decode_visit,
@@ -21,6 +23,7 @@ from schemas.records import (
     Article,
     Click,
     DeadLetter,
+    Erasure,
     Impression,
     Preferences,
     Visit,
@@ -30,9 +33,9 @@ from schemas.timestamps import to_ms
 from schemas.topics import Topics
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
-Message = Click | Article | Visit | Impression | Preferences | Withdrawal
+Message = Click | Article | Visit | Impression | Preferences | Withdrawal | Erasure
 Decoder = Callable[[bytes | None, int], Message | None]
-EmptyDecoder = Callable[[bytes | None, int], Withdrawal | Preferences]
+EmptyDecoder = Callable[[bytes | None, int], Withdrawal | Preferences | None]
 """Of a message without a value: from its key and its time."""
 
 
@@ -67,6 +70,10 @@ class Intake(NamedTuple):
     """What each reader was shown, each impression once, by how its showings begin."""
     preferences: dict[str, bytes]
     """The newest preferences of each reader, as they are stored."""
+    erasures: dict[str, int]
+    """Up to when each reader is to be erased, epoch milliseconds."""
+    sent_ms: dict[str, dict[int, int]]
+    """By reader and time of what they did: when Kafka got the message, where that is earlier."""
     newest_ms: int
     """The latest click, visit or impression, 0 without any."""
     bad: list[BadMessage]
@@ -93,6 +100,8 @@ def sort_records(
     visits: dict[str, int] = {}
     impressions: dict[str, dict[bytes, PackedImpression]] = {}
     preferences: dict[str, bytes] = {}
+    erasures: dict[str, int] = {}
+    sent_ms: dict[str, dict[int, int]] = {}
     num_skipped = 0
     for record in records:
         try:
@@ -114,6 +123,8 @@ def sort_records(
                 ref = refs[message.article_id] = article_ref(message.article_id)
             entry = pack_entry(timestamp_ms, message.event_id, ref)
             clicks.setdefault(message.user_id, []).append(entry)
+            if record.timestamp < timestamp_ms:  # a call for each click is too much
+                _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Article):
             articles[message.article_id] = message
@@ -124,15 +135,23 @@ def sort_records(
         elif isinstance(message, Visit):
             timestamp_ms = to_ms(message.timestamp)
             visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
+            _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
             newest_ms = max(newest_ms, timestamp_ms)
         elif isinstance(message, Impression) and message.consent and message.candidates:
             packed = _packed(message)
             own = impressions.setdefault(message.user_id, {})
             own.setdefault(packed.showings[0][:IMPRESSION_BYTES], packed)
+            _note_sent(sent_ms, message.user_id, packed.time_ms, record.timestamp)
             newest_ms = max(newest_ms, packed.time_ms)
         elif isinstance(message, Preferences):
             wish = newest(preferences.get(message.user_id), pack_preferences(message))
             preferences[message.user_id] = wish or b""
+            _note_sent(sent_ms, message.user_id, to_ms(message.timestamp), record.timestamp)
+        elif isinstance(message, Erasure):
+            asked_ms = to_ms(message.requested_at)
+            if 0 <= record.timestamp < asked_ms:  # by a clock that is fast
+                asked_ms = record.timestamp
+            erasures[message.user_id] = max(erasures.get(message.user_id, 0), asked_ms)
         else:
             num_skipped += 1
     return Intake(
@@ -142,6 +161,8 @@ def sort_records(
         visits,
         impressions,
         preferences,
+        erasures,
+        sent_ms,
         newest_ms,
         bad,
         num_skipped,
@@ -154,6 +175,8 @@ def decoder_of(topic: str, topics: Topics) -> Decoder:
         return decode_visit
     if topic == topics.impressions:
         return decode_impression
+    if topic == topics.erasures:
+        return decode_erasure
     return decode_preferences if topic == topics.preferences else content_decoder_of(topic, topics)
 
 
@@ -163,6 +186,8 @@ def empty_decoder_of(topic: str, topics: Topics) -> EmptyDecoder | None:
         return lambda key, _: decode_withdrawal(key)
     if topic == topics.preferences:
         return decode_no_preferences
+    if topic == topics.erasures:
+        return decode_no_erasure
     return None
 
 
@@ -175,6 +200,15 @@ def withdraws(topic: str, topics: Topics) -> bool:
 def content_decoder_of(topic: str, topics: Topics) -> ContentDecoder:
     """Return the decoder of a topic of articles, clicks or both."""
     return decode_article if topic == topics.articles else decode_click
+
+
+def _note_sent(
+    sent_ms: dict[str, dict[int, int]], user_id: str, time_ms: int, message_ms: int
+) -> None:
+    """Note when Kafka got what a reader did, if that was dated ahead; a time of -1 is none."""
+    if 0 <= message_ms < time_ms:
+        own = sent_ms.setdefault(user_id, {})
+        own[time_ms] = min(own.get(time_ms, message_ms), message_ms)
 
 
 def _packed(impression: Impression) -> PackedImpression:

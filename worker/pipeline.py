@@ -8,8 +8,9 @@
                          ├─► visits, preferences: read histories ─► infer ─► rank
                          │           ─► Redis (compare and set) ─► recommendations
                          ├─► impressions: read histories ─► learn ─► Redis (click log)
+                         ├─► erasures: Redis (mark and delete) ─► tombstones
                          └─► bad: dead letters
-    ─► Kafka ─► wait for every delivery ─► chunk.stored
+    ─► Kafka ─► wait for every delivery ─► take back what is erased meanwhile ─► chunk.stored
 
 The next batch of clicks begins when the one before is on its way to Kafka. At least once, and
 harmless to repeat: whatever fails on the way, all of it is done again, and a history is a set.
@@ -30,14 +31,17 @@ from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
 from worker.batch_lessons import LESSONS, BatchLessons
+from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
 from worker.emitter import Emitter
+from worker.erasures import Erasures
 from worker.front_pages import FrontPage, FrontPages
 from worker.gathering import Turn
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
+from worker.profiling import objections
 from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate, WriteResult
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
@@ -51,7 +55,7 @@ READERS_PER_PART = 512
 STEPS_TO_SEND = 3
 """Of the event loop: redis-py needs two before what it is to write is on its way."""
 
-ARTICLES_FIRST_S = 1.0
+OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
 
 Update: TypeAlias = ReaderUpdate | PageUpdate
@@ -74,8 +78,9 @@ class Pipeline:
         readers: ReaderStore,
         click_log: ClickLog,
         emitter: Emitter,
+        erasures: Erasures,
         history_size: int,
-        articles_pending: Callable[[], bool] = lambda: False,
+        is_pending: Callable[[str], bool] = lambda _: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
@@ -87,8 +92,10 @@ class Pipeline:
         self._click_log = click_log
         self._impressions = Impressions(lessons, readers, click_log)
         self._emitter = emitter
+        self._erasures = erasures
         self._history_size = history_size
-        self._articles_pending = articles_pending
+        self._is_pending = is_pending
+        self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
         self._num_in_progress = 0
@@ -112,19 +119,20 @@ class Pipeline:
         """
         self._num_in_progress += 1
         try:
-            if chunks[0].topic != self._topics.articles:
-                await self._let_articles_go_first()
+            if chunks[0].topic not in self._first_topics:
+                await self._let_others_go_first()
             await self._process_until_stored(chunks, turn)
         finally:
             self._num_in_progress -= 1
             async with self._idle:
                 self._idle.notify_all()
 
-    async def _let_articles_go_first(self) -> None:
-        # A click costs the same again when its article comes after it. Where both have piled
-        # up, as after a start, the articles first; a stream of them delays no click for long.
-        for _ in range(round(ARTICLES_FIRST_S / PATIENCE_S)):
-            if not self._articles_pending():
+    async def _let_others_go_first(self) -> None:
+        # A click costs the same again when its article comes after it, and one of before an erasure
+        # is taken in for nothing. Where they have piled up, as after a start, articles and erasures
+        # first; a stream of them delays no click for long.
+        for _ in range(round(OTHERS_FIRST_S / PATIENCE_S)):
+            if not any(map(self._is_pending, self._first_topics)):
                 return
             await asyncio.sleep(PATIENCE_S)
 
@@ -154,14 +162,17 @@ class Pipeline:
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
+            num_withdrawals = self._erasures.num_withdrawals
             intake = self._sort(chunks)
-            updates = await self._take(intake)
+            sieve = Sieve(intake.sent_ms)
+            updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
             failures_before = self._emitter.num_failures
             self._emit(updates)
             self._bury(intake.bad)
             await self._emitter.delivered(failures_before)
+            await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
         finally:
             turn.delivery.release()
 
@@ -172,28 +183,31 @@ class Pipeline:
         records = [record for chunk in chunks for record in chunk.records]
         return sort_records(records, decode, self._clock_ms(), decode_empty)
 
-    async def _take(self, intake: Intake) -> list[Update]:
+    async def _take(self, intake: Intake, sieve: Sieve) -> list[Update]:
         """Store what follows; return what is to be emitted."""
         updates: list[Update] = []
         self._newest_click_ms = max(self._newest_click_ms, intake.newest_ms)
+        if intake.erasures:
+            returned = await self._erasures.take(intake.erasures)
+            updates += await self._update({user_id: [] for user_id in sorted(returned)}, sieve)
         if intake.articles:
             refs = await self._articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
             await self._articles.withdraw(intake.withdrawn)
         if intake.clicks:
-            updates += await self._update(intake.clicks)
+            updates += await self._update(intake.clicks, sieve)
         if intake.visits:
-            updates += await self._welcome(intake.visits, {})
+            updates += await self._welcome(intake.visits, {}, sieve)
         if intake.preferences:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
-            updates += await self._welcome(times_ms, intake.preferences)
+            updates += await self._welcome(times_ms, intake.preferences, sieve)
         if intake.impressions:
             news_ms = min(self._newest_click_ms, self._clock_ms())
-            await self._impressions.take(intake.impressions, news_ms)
+            await self._impressions.take(intake.impressions, news_ms, sieve)
         return updates
 
-    async def _update(self, clicks: dict[str, list[bytes]]) -> list[Update]:
+    async def _update(self, clicks: dict[str, list[bytes]], sieve: Sieve) -> list[Update]:
         """Merge the clicks, by reader, and renew these readers' profiles and front pages.
 
         Returns what was stored, for Kafka.
@@ -209,6 +223,7 @@ class Pipeline:
             held = await self._readers.read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
+            pending = sieve.clicks(pending, held.marks)
             updates, results = await self._renew_in_parts(pending, user_ids, held)
             lost: set[str] = set().union(*(result.lost for result in results))
             stored = [update for update in updates if update.user_id not in lost]
@@ -287,6 +302,7 @@ class Pipeline:
             [page.membership for page in pages],
             news_ms,
             most_lessons,
+            objections([found.preferences[i] for i in read]),
         )
         return [
             ReaderUpdate(
@@ -299,11 +315,14 @@ class Pipeline:
                 entry,
                 self._served(page),
                 found.preferences[i],
+                found.marks[i],
             )
             for i, page, entry in zip(read, pages, told, strict=True)
         ]
 
-    async def _welcome(self, times_ms: dict[str, int], wishes: dict[str, bytes]) -> list[Update]:
+    async def _welcome(
+        self, times_ms: dict[str, int], wishes: dict[str, bytes], sieve: Sieve
+    ) -> list[Update]:
         """Answer visits and wishes: pages made with what everybody has clicked up to now.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
@@ -315,12 +334,15 @@ class Pipeline:
             await self._click_log.follow()
             found = await self._readers.read(pending, [])
             held = found.histories
+            if any(found.marks) and (erased := sieve.visitors(pending, times_ms, wishes, found)):
+                pending = [user_id for user_id in pending if user_id not in erased]
+                continue
             preferences = [
                 newest(kept, wishes.get(user_id))
                 for user_id, kept in zip(pending, found.preferences, strict=True)
             ]
             now_ms = self._clock_ms()
-            pages = self._front_pages.make(
+            made = self._front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
                 min(self._newest_click_ms or now_ms, now_ms),
@@ -328,6 +350,7 @@ class Pipeline:
                 [times_ms[user_id] for user_id in pending],
                 Limits(found.showings, preferences),
             )
+            pages = list(made)
             updates = [
                 PageUpdate(
                     user_id,
@@ -336,10 +359,19 @@ class Pipeline:
                     self._served(page),
                     found.preferences[i],
                     preferences[i],
+                    found.marks[i],
                 )
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
             lost = set(await self._readers.write_pages(updates))
+            # Whoever reads the preferences from now on stores no profile of theirs.
+            await self._erasures.drop_profiles(
+                {
+                    update.user_id
+                    for index, (update, page) in enumerate(zip(updates, pages, strict=True))
+                    if not page.profile and update.user_id in wishes and index not in lost
+                }
+            )
             answers += [update for index, update in enumerate(updates) if index not in lost]
             pending = [updates[index].user_id for index in sorted(lost)]
         return answers
@@ -368,17 +400,19 @@ class Pipeline:
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
-            updates = await self._update({user_id: [] for user_id in part})
+            num_withdrawals = self._erasures.num_withdrawals
+            updates = await self._update({user_id: [] for user_id in part}, Sieve({}))
             failures_before = self._emitter.num_failures
             self._emit(updates)
             await self._emitter.delivered(failures_before)
+            await self._erasures.look_again(updates, (), num_withdrawals)
         await self._readers.done_waiting(waiting)
 
     def _emit(self, updates: Iterable[Update]) -> None:
         send, topics = self._emitter.send, self._topics
         for update in updates:
             user_id = update.user_id
-            if isinstance(update, ReaderUpdate):
+            if isinstance(update, ReaderUpdate) and update.profile:
                 send(topics.profiles, user_id, update.profile)
             send(topics.recommendations, user_id, update.recommendation)
             if update.served is not None:

@@ -1,7 +1,8 @@
 """Readers in Redis: read histories, write what was made of them, each in one round trip.
 
 A write is a compare-and-set on the history: of two workers that own a reader for a moment, the
-slower one is told, reads again and merges. So no update is lost and none is undone.
+slower one is told, reads again and merges. So no update is lost and none is undone. Whoever read a
+reader before an erasure is told as well.
 """
 
 import struct
@@ -18,6 +19,7 @@ from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
 from worker.click_log import MAX_ENTRIES
+from worker.erasure_marks import Marks
 from worker.redis_client import Client
 from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
@@ -36,6 +38,7 @@ class ReaderUpdate(NamedTuple):
     """The history that was read."""
     history: bytes
     profile: bytes
+    """Empty of a reader who objects to profiling."""
     recommendation: bytes
     unknown: Sequence[bytes]
     """References of clicked articles that are not known yet and would change the profile."""
@@ -45,6 +48,8 @@ class ReaderUpdate(NamedTuple):
     """The record of the page's features, if they are logged."""
     preferences: bytes | None = None
     """Those that were read, and that the page heeds."""
+    mark: bytes | None = None
+    """That of an erasure, as it was read."""
 
 
 class ShownUpdate(NamedTuple):
@@ -56,6 +61,8 @@ class ShownUpdate(NamedTuple):
     showings: bytes
     told: bytes
     """What the click log is told of it."""
+    mark: bytes | None = None
+    """That of an erasure, as it was read."""
 
 
 class PageUpdate(NamedTuple):
@@ -70,6 +77,8 @@ class PageUpdate(NamedTuple):
     """Those that were read."""
     preferences: bytes | None = None
     """Those that the page heeds, to be stored."""
+    mark: bytes | None = None
+    """That of an erasure, as it was read."""
 
 
 class Held(NamedTuple):
@@ -78,12 +87,20 @@ class Held(NamedTuple):
     histories: list[bytes | None]
     showings: list[bytes | None]
     preferences: list[bytes | None]
+    marks: Sequence[bytes | None]
+    """Until when each reader has been erased; see `worker.erasure_marks`."""
     articles: list[EncodedArticle]
     """Those of the articles asked for that are there."""
 
     def of(self, part: slice) -> "Held":
         """Return what is held of some of the readers."""
-        return Held(self.histories[part], self.showings[part], self.preferences[part], [])
+        return Held(
+            self.histories[part],
+            self.showings[part],
+            self.preferences[part],
+            self.marks[part],
+            [],
+        )
 
 
 class WriteResult(NamedTuple):
@@ -107,22 +124,28 @@ class ReaderStore:
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
         # Asking for two more keys costs 5 us a reader, so not before anybody has one.
         self._reads_beside = False
+        # Nor for marks before anybody has been erased.
+        self._marks = Marks(client)
 
     async def read(self, user_ids: Sequence[str], article_refs: Sequence[bytes]) -> Held:
         """Return what is held of readers and articles, in one round trip."""
         size = len(user_ids)
-        names = [keys.KEPT_BESIDE, *map(keys.history, user_ids)]
+        names = [keys.KEPT_BESIDE, keys.ERASURE_SECRET, *map(keys.history, user_ids)]
         if self._reads_beside:
             names += [*map(keys.showings, user_ids), *map(keys.preferences, user_ids)]
+        first_mark = len(names)
+        names += self._marks.names(user_ids)
         first_article = len(names)
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
         values = await get_many(self._client, names)
-        if values[0] and not self._reads_beside:
-            self._reads_beside = True
+        misses_beside = bool(values[0]) and not self._reads_beside
+        self._reads_beside = self._reads_beside or misses_beside
+        if await self._marks.learn(values[1]) or misses_beside:
             return await self.read(user_ids, article_refs)
         articles = [_encoded_decoder.decode(raw) for raw in values[first_article:] if raw]
-        beside = values[1 + size : first_article] or [None] * (2 * size)
-        return Held(values[1 : 1 + size], beside[:size], beside[size:], articles)
+        beside = values[2 + size : first_mark] or [None] * (2 * size)
+        marks = values[first_mark:first_article] or [None] * size
+        return Held(values[2 : 2 + size], beside[:size], beside[size:], marks, articles)
 
     async def _note_beside(self) -> None:
         """Let every worker read showings and preferences; before the first of them is there."""
@@ -140,18 +163,9 @@ class ReaderStore:
 
     async def _write(self, updates: Sequence[ReaderUpdate]) -> WriteResult:
         pipeline = self._client.pipeline(transaction=False)
-        starts = range(0, len(updates), self._readers_per_call)
-        for start in starts:
-            part = updates[start : start + self._readers_per_call]
-            names, values = _script_arguments(part)
-            if not self.is_cluster:
-                names.append(keys.CLICK_LOG)
-            # By name: redis-py refuses `evalsha` in a cluster's pipeline, where one slot is fine.
-            pipeline.execute_command(
-                "EVALSHA", _SCRIPT_SHA, len(names), *names, self._ttl_ms, MAX_ENTRIES, *values
-            )
-        # Registering comes after the profile and before the look: whoever stores the article
-        # looks for waiting readers after storing it, so one of the two sees the other.
+        # Registering comes before the profile: who is erased afterwards is found there, too. The
+        # look comes after it: whoever stores the article looks for waiting readers after storing
+        # it, so one of the two sees the other.
         waiting: dict[bytes, list[str]] = {}
         for update in updates:
             for ref in update.unknown:
@@ -160,8 +174,28 @@ class ReaderStore:
             name = keys.waiting(ref, self._model_version)
             pipeline.sadd(name, *readers)
             pipeline.pexpire(name, self._ttl_ms)
+        starts = range(0, len(updates), self._readers_per_call)
+        for start in starts:
+            part = updates[start : start + self._readers_per_call]
+            names, values = _script_arguments(part)
+            if not self.is_cluster:
+                names.append(keys.CLICK_LOG)
+            marks, expected = self._guard(part)
+            names += marks
+            # By name: redis-py refuses `evalsha` in a cluster's pipeline, where one slot is fine.
+            pipeline.execute_command(
+                "EVALSHA",
+                _SCRIPT_SHA,
+                len(names),
+                *names,
+                self._ttl_ms,
+                MAX_ENTRIES,
+                *values,
+                *expected,
+            )
+        for ref in waiting:
             pipeline.exists(keys.encoded(ref, self._model_version))
-        replies = await pipeline.execute()
+        replies = (await pipeline.execute())[2 * len(waiting) :]
         lost = {
             updates[start + number - 1].user_id
             for start, reply in zip(starts, replies, strict=False)
@@ -169,7 +203,10 @@ class ReaderStore:
         }
         # Somebody was faster; or has preferences that outlived the note that there are any.
         self._reads_beside = self._reads_beside or bool(lost)
-        found = replies[len(starts) + 2 :: 3]
+        await self._leave_waiting(
+            [each for each in updates if each.unknown and each.user_id in lost]
+        )
+        found = replies[len(starts) :]
         return WriteResult(lost, {ref for ref, known in zip(waiting, found, strict=True) if known})
 
     async def write_showings(self, updates: Sequence[ShownUpdate]) -> list[int]:
@@ -188,7 +225,10 @@ class ReaderStore:
             values: list[bytes] = []
             for update in part:
                 values += ((update.held or b"")[:HEADER_BYTES], update.showings, update.told)
-            reply = await script(keys=names, args=[self._ttl_ms, MAX_ENTRIES, *values])
+            marks, expected = self._guard(part)
+            reply = await script(
+                keys=names + marks, args=[self._ttl_ms, MAX_ENTRIES, *values, *expected]
+            )
             lost += [start + number - 1 for number in reply]
         return lost
 
@@ -214,10 +254,25 @@ class ReaderStore:
                     page.preferences_held or b"",
                     page.preferences or b"",
                 )
-            reply = await script(keys=names, args=[self._ttl_ms, *values])
+            marks, expected = self._guard(part)
+            reply = await script(keys=names + marks, args=[self._ttl_ms, *values, *expected])
             lost += [start + number - 1 for number in reply]
         self._reads_beside = self._reads_beside or bool(lost)
         return lost
+
+    def _guard(
+        self, part: Sequence[ReaderUpdate | ShownUpdate | PageUpdate]
+    ) -> tuple[list[str], list[bytes | int]]:
+        return self._marks.guard([each.user_id for each in part], [each.mark for each in part])
+
+    async def _leave_waiting(self, updates: Sequence[ReaderUpdate]) -> None:
+        """Take back what was registered of readers who were not stored: they may be erased."""
+        pending: dict[bytes, list[str]] = {}
+        for update in updates:
+            for ref in update.unknown:
+                pending.setdefault(ref, []).append(update.user_id)
+        if pending:
+            await self.done_waiting(pending)
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
         """Return, by article, the readers who clicked it before it was known."""

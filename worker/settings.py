@@ -14,6 +14,7 @@ from schemas.errors import SettingsError
 from schemas.topics import Topics
 
 PREFIX = "FRONTPAGE_"
+MS_PER_DAY = 86_400_000
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.05, le=60.0)]
 Days = Annotated[float, msgspec.Meta(ge=0.001, le=36_500.0)]
@@ -71,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ttl_days: Days = 90.0
     """How long a key lives after its last change."""
+    erasures_remembered_days: Days | None = None
+    """How long it is remembered, without a name, that a reader was erased; for good by default. At
+    least as long as the topics of clicks, visits and impressions are kept, or a replay of them
+    brings the reader back."""
     history_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1024
     """Clicks kept per reader (16 bytes each)."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
@@ -113,7 +118,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ttl_ms(self) -> int:
         """Time to live of every key."""
-        return int(self.ttl_days * 86_400_000)
+        return int(self.ttl_days * MS_PER_DAY)
+
+    @property
+    def marks_ttl_ms(self) -> int | None:
+        """Time to live of the marks of erased readers; None for ever."""
+        days = self.erasures_remembered_days
+        return None if days is None else int(days * MS_PER_DAY)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -64,6 +64,8 @@ class Sources:
         """Return the readers who asked to be forgotten."""
         found = set()
         for message in self._read(self._topics.erasures):
+            if message.value() is None:  # lets compaction remove the earlier ones of its key
+                continue
             try:
                 found.add(decode_erasure(message.value(), self._now_ms).user_id)
             except InvalidMessageError as error:

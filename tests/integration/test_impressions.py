@@ -10,6 +10,7 @@ from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
 from tests.integration.redis_servers import redis_cluster
 from worker import click_log
+from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.impressions import Impressions
@@ -54,9 +55,13 @@ class Teacher:
         self.num_clicks_before: list[int] = []
 
     def impressions(
-        self, histories: Sequence[bytes], impressions: Sequence[PackedImpression], now_ms: int
+        self,
+        histories: Sequence[bytes],
+        impressions: Sequence[PackedImpression],
+        now_ms: int,
+        objecting: object,
     ) -> list[bytes]:
-        assert now_ms == 100
+        assert (now_ms, objecting) == (100, None)
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(
@@ -79,7 +84,7 @@ class Worker:
         self.impressions = Impressions(self.teacher, self.readers, self.log)
 
     async def take(self, batch: Batch) -> None:
-        await self.impressions.take(batch, 100)
+        await self.impressions.take(batch, 100, Sieve({}))
 
     async def shown(self, *names: str) -> list[list[float]]:
         await self.log.follow()

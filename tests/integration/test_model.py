@@ -113,6 +113,31 @@ def test_a_reader_is_seen_the_same_in_any_batch(model: Model, texts: list[str]) 
         assert all_of == pytest.approx(one, rel=1e-4, abs=1e-4)
 
 
+def test_nothing_is_inferred_of_a_reader_who_objects(model: Model, texts: list[str]) -> None:
+    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    for number, row in enumerate(model.encode(texts)):
+        catalogue.put(EncodedArticle(f"a{number}", "v", row.tobytes(), [f"t{number % 5}"], None))
+    histories = [
+        merge(None, [pack_entry(NOW_MS - at, None, article_ref(f"a{at}")) for at in own], 64)
+        for own in (range(3), range(3, 9), range(0, 30, 3))
+    ]
+    eye = Eye(catalogue, model, 14.0)
+    eye.see(histories)  # the first look tells the catalogue the tags that the bundle knows
+    everybody = eye.see(histories)
+    found = eye.see(histories, objecting=np.array([False, True, False]))
+    nobody = eye.see([b""])
+    assert found.estimates and everybody.estimates and nobody.estimates
+    assert found.tastes.membership is not None and everybody.tastes.membership is not None
+    for one, prior, others in zip(
+        found.estimates, nobody.estimates, everybody.estimates, strict=True
+    ):
+        assert one[1] == pytest.approx(prior[0], rel=1e-4, abs=1e-4)  # as of who never clicked
+        assert one[[0, 2]].tobytes() == others[[0, 2]].tobytes()
+    assert not found.tastes.membership[1].any() and not found.tastes.affinity[1].any()
+    assert found.tastes.membership[[0, 2]].any(axis=1).all()
+    assert found.tastes.interests.tobytes() == everybody.tastes.interests.tobytes()
+
+
 def test_estimates_are_probabilities_and_years(model: Model, texts: list[str]) -> None:
     window = model.manifest.max_clicks
     rows = np.zeros((2, window, model.manifest.row_width), dtype=model.row_dtype)

@@ -213,3 +213,20 @@ async def test_a_key_of_another_kind_is_not(readers: ReaderStore, client: Client
     with pytest.raises(redis.exceptions.RedisError) as caught:
         await readers.write([update("u", None, 1)])
     assert not is_transient(caught.value)
+
+
+async def test_an_objection_to_profiling_does_not_expire(
+    readers: ReaderStore, client: Client
+) -> None:
+    """A reader who was away for long has not changed their mind."""
+    objection = b'{"user_id":"u","timestamp":1,"profiling":false}'
+    await readers.write_pages([PageUpdate("u", None, b"page", None, None, objection)])
+    assert await client.pttl(keys.preferences("u")) == -1
+    click = update("u", None, 1)._replace(preferences=objection, profile=b"")
+    assert (await readers.write([click])).lost == set()
+    assert await client.pttl(keys.preferences("u")) == -1
+    assert await client.get(keys.profile("u")) is None
+    lifted = b'{"user_id":"u","timestamp":2,"profiling":true}'
+    page = PageUpdate("u", click.history, b"page", None, objection, lifted)
+    assert await readers.write_pages([page]) == []
+    assert 0 < await client.pttl(keys.preferences("u")) <= TTL_MS

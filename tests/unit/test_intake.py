@@ -153,3 +153,42 @@ def test_the_newest_preferences_of_a_reader_count() -> None:
 def test_clicks_without_consent_are_skipped() -> None:
     intake = sort_records([click("u", "a", 1, consent=False)], decode_click, NOW_MS)
     assert (intake.clicks, intake.bad, intake.num_skipped) == ({}, [], 1)
+
+
+def erasure(user: str, requested_at: int, sent: int = NOW_MS) -> Record:
+    raw = json.dumps({"user_id": user, "requested_at": requested_at}).encode()
+    return Record(raw, user.encode(), "erasures", timestamp=sent)
+
+
+def test_erasures_count_from_their_request_or_their_message() -> None:
+    topics = Topics()
+    decode, decode_empty = decoder_of("erasures", topics), empty_decoder_of("erasures", topics)
+    records = [
+        erasure("u", 5),
+        erasure("u", 7),
+        erasure("u", 6),
+        erasure("fast clock", NOW_MS + 9, NOW_MS - 1),
+        Record(None, b"v", "erasures"),  # lets compaction remove an erasure: nothing to do
+        Record(None, None, "erasures"),
+        erasure("x" * 600, 5),
+    ]
+    intake = sort_records(records, decode, NOW_MS, decode_empty)
+    assert intake.erasures == {"u": 7, "fast clock": NOW_MS - 1}
+    assert [bad.letter.reason for bad in intake.bad] == ["empty", "invalid"]
+    assert (intake.num_skipped, intake.newest_ms) == (1, 0)
+
+
+def test_when_a_message_dated_ahead_was_sent_is_noted() -> None:
+    records = [click("u", "a", NOW_MS), click("v", "a", NOW_MS + 5), click("v", "a", NOW_MS - 5)]
+    assert sort_records(records, decode_click, NOW_MS).sent_ms == {"v": {NOW_MS + 5: NOW_MS}}
+    visit = {"user_id": "u", "timestamp": NOW_MS + 3}
+    for topic, more in (
+        ("visits", {}),
+        ("impressions", {"candidates": ["a"], "clicked": []}),
+        ("preferences", {}),
+    ):
+        record = Record(json.dumps({**visit, **more}).encode(), topic=topic)
+        intake = sort_records([record], decoder_of(topic, Topics()), NOW_MS)
+        assert intake.sent_ms == {"u": {NOW_MS + 3: NOW_MS}}, topic
+        unknown = record._replace(timestamp=-1)
+        assert sort_records([unknown], decoder_of(topic, Topics()), NOW_MS).sent_ms == {}
