@@ -44,7 +44,7 @@ def descendants(mark: Path) -> list[str]:
 def test_every_command_is_listed() -> None:
     listed = frontpage("--help").stdout
     for command in (
-        "worker", "up", "replay", "profile", "recommend", "snapshot",
+        "worker", "up", "replay", "profile", "recommend", "snapshot", "dead-letters",
         "generate", "train", "evaluate", "compare", "retrain",
     ):  # fmt: skip
         assert f"\n  {command} " in listed
