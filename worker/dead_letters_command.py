@@ -107,7 +107,10 @@ def republish(
 
     What is still bad becomes a dead letter once more; it is left out from then on, because the
     first letter of it holds the same, unless --again is given. Left out are also truncated letters,
-    unless --from-source is given, and unreadable ones. Letters sent twice change nothing.
+    unless --from-source is given, and unreadable ones.
+
+    A click sent twice counts once. An article that was published anew or withdrawn since then is
+    what its letter says again: choose with the options.
     """
     from worker.dead_letters import Wanted, read_letters
     from worker.dead_letters_republish import How, Plan, send_letters
