@@ -5,6 +5,8 @@ field's type never changes. `schemas/json_schema/` is generated from here (`pyth
 schemas.json_schema`) and tested to be current.
 """
 
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -237,12 +239,20 @@ class ReaderLabel(msgspec.Struct, frozen=True, kw_only=True):
     """Counts from 0, lowest first."""
 
 
+REPUBLISHED_FROM = "republished-from"
+"""The header of a message that was a dead letter and was sent again: where the letter stands."""
+
+PLACE = re.compile(r"[A-Za-z0-9._-]{1,249}\[[0-9]{1,10}\]@[0-9]{1,19}")
+"""Where a message stands: topic[partition]@offset."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Why a message was put aside; the headers of a message on the `dead-letters` topic.
 
     Key and value are the original bytes. `truncated` says that together they were longer than
     `MAX_MESSAGE_BYTES` and only their beginnings are kept; `topic`, `partition` and `offset` point
-    at the whole. `size` is that of the value, in bytes.
+    at the whole. `size` is that of the value, in bytes. `republished-from` is there where the
+    message had been a dead letter before: that letter's topic[partition]@offset.
     """
 
     reason: str
@@ -251,6 +261,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     size: int = 0
     truncated: bool = False
+    republished_from: str | None = msgspec.field(default=None, name=REPUBLISHED_FROM)
 
     def headers(self) -> list[tuple[str, bytes]]:
         """Return Kafka headers, one per field.
@@ -258,7 +269,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         >>> DeadLetter(reason="malformed", topic="clicks", partition=0, offset=7).headers()[0]
         ('reason', b'malformed')
         """
-        return [
+        headers = [
             ("reason", self.reason.encode()),
             ("topic", self.topic.encode()),
             ("partition", str(self.partition).encode()),
@@ -266,10 +277,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             ("size", str(self.size).encode()),
             ("truncated", b"true" if self.truncated else b"false"),
         ]
+        if self.republished_from is not None:
+            headers.append((REPUBLISHED_FROM, self.republished_from.encode()))
+        return headers
 
     @classmethod
-    def from_headers(cls, headers: list[tuple[str, bytes]]) -> "DeadLetter":
-        """Read the record back from Kafka headers.
+    def from_headers(cls, headers: Iterable[tuple[str, bytes | None]]) -> "DeadLetter":
+        """Read the record back from Kafka headers; others among them are ignored.
 
         >>> letter = DeadLetter(reason="oversized", topic="clicks", partition=3, offset=9, size=2)
         >>> DeadLetter.from_headers(letter.headers()) == letter
@@ -278,7 +292,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             msgspec.ValidationError: when a header is missing or of the wrong type.
         """
-        fields = {name: value.decode() for name, value in headers}
+        own = {name: value for name, value in headers if name in cls.__struct_encode_fields__}
+        try:
+            fields = {name: value.decode() for name, value in own.items() if value is not None}
+        except UnicodeDecodeError as error:
+            raise msgspec.ValidationError("a header is not UTF-8") from error
         return msgspec.convert(fields, cls, strict=False)
 
 

@@ -20,6 +20,8 @@ from schemas.history import article_ref, pack_entry
 from schemas.preferences import newest, pack_preferences
 from schemas.records import (
     MAX_MESSAGE_BYTES,
+    PLACE,
+    REPUBLISHED_FROM,
     Article,
     Click,
     DeadLetter,
@@ -228,5 +230,16 @@ def _bad(record: Any, reason: str) -> BadMessage:
         offset=record.offset,
         size=size,
         truncated=size + len(record.key or b"") > MAX_MESSAGE_BYTES,
+        republished_from=_republished_from(record),
     )
     return BadMessage(record.key, record.value, letter)
+
+
+def _republished_from(record: Any) -> str | None:
+    """Return which dead letter the message was, if it says so, and says nothing else."""
+    for name, value in getattr(record, "headers", None) or ():
+        # Anybody may write headers: the letter's own must not carry what a person wrote.
+        if name == REPUBLISHED_FROM:
+            text = (value or b"").decode(errors="replace")
+            return text if PLACE.fullmatch(text) else None
+    return None

@@ -56,14 +56,24 @@ class TopicReader:
         Raises:
             UnavailableError: when the brokers do not answer or a topic does not exist.
         """
+        known = self.partitions()
+        found = {name: known.get(name, []) for name in topics}
+        missing = [name for name, partitions in found.items() if not partitions]
+        if missing:
+            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
+        return found
+
+    def partitions(self) -> dict[str, list[int]]:
+        """Return the partitions of every topic there is.
+
+        Raises:
+            UnavailableError: when the brokers do not answer.
+        """
         try:
             known = self._consumer.list_topics(timeout=min(10.0, self._silence_s)).topics
         except KafkaException as error:
             raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
-        missing = [name for name in topics if name not in known or not known[name].partitions]
-        if missing:
-            raise UnavailableError(f"Kafka: no such topic: {', '.join(missing)}")
-        return {name: sorted(known[name].partitions) for name in topics}
+        return {name: sorted(topic.partitions) for name, topic in known.items()}
 
     def read(self, topic: str, partitions: Iterable[int]) -> Iterator[Message]:
         """Yield every message, partition by partition, in the order of the offsets.
@@ -76,6 +86,19 @@ class TopicReader:
         """
         for partition in partitions:
             yield from self._partition(TopicPartition(topic, partition, OFFSET_BEGINNING))
+
+    def fetch(self, topic: str, partition: int, offset: int) -> Message | None:
+        """Return the message at an offset; None where there is none, or none any more.
+
+        Not while `read` goes on: the reader is at one place at a time.
+
+        Raises:
+            UnavailableError: when the brokers refuse, or say nothing for too long.
+        """
+        message = next(self._messages(TopicPartition(topic, partition, offset)), None)
+        self._consumer.unassign()  # or it would go on fetching what follows
+        # Where the offset is gone, the reading begins at the earliest that is left.
+        return message if message is not None and message.offset() == offset else None
 
     def close(self) -> None:
         """Close the connection."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from schemas.decode import decode_click
 from schemas.history import article_ref, pack_entry
 from schemas.preferences import unpack_preferences
+from schemas.records import REPUBLISHED_FROM, DeadLetter
 from schemas.showings import pack_showings
 from schemas.topics import Topics
 from worker.intake import PackedImpression, decoder_of, empty_decoder_of, sort_records
@@ -20,6 +21,7 @@ class Record(NamedTuple):
     partition: int = 3
     offset: int = 0
     timestamp: int = NOW_MS
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def click(user: str, article: str, timestamp: int, **more: object) -> Record:
@@ -45,6 +47,23 @@ def test_bad_messages_keep_their_place_and_bytes() -> None:
     (bad,) = intake.bad
     assert (bad.key, bad.value) == (b"key", b"\xff")
     assert (bad.letter.topic, bad.letter.partition, bad.letter.offset) == ("clicks", 3, 7)
+
+
+def test_a_letter_of_a_republished_message_says_so_and_repeats_no_other_header() -> None:
+    def letter(*headers: tuple[str, bytes]) -> DeadLetter:
+        (bad,) = sort_records([Record(b"{", headers=headers)], decode_click, NOW_MS).bad
+        return bad.letter
+
+    assert letter(("trace", b"\xff"), (REPUBLISHED_FROM, b"dead-letters[1]@7")) == DeadLetter(
+        reason="malformed",
+        topic="clicks",
+        partition=3,
+        offset=0,
+        size=1,
+        republished_from="dead-letters[1]@7",
+    )
+    for forged in (b"", b"\xff", b"dead-letters[1]@7\n", b"jane@example.org"):
+        assert letter((REPUBLISHED_FROM, forged)).republished_from is None
 
 
 def test_a_decoder_that_fails_unforeseen_costs_one_message() -> None:
