@@ -69,11 +69,18 @@ class Installation:
         run.ends = self.ends
         return run
 
-    def produce(self, topic: str, *messages: tuple[bytes | None, bytes | None]) -> None:
+    def produce(
+        self, topic: str, *messages: tuple[bytes | None, bytes | None], compression: str = "none"
+    ) -> None:
         """Publish raw messages (key, value)."""
-        # One request at a time: a batch that is sent again must not come after the next one.
-        order = {"max.in.flight.requests.per.connection": 1}
-        producer = Producer({**self.client_config, **order, "message.max.bytes": 4_000_000})
+        config = {
+            **self.client_config,
+            # One request at a time: a batch that is sent again must not come after the next one.
+            "max.in.flight.requests.per.connection": 1,
+            "message.max.bytes": 4_000_000,
+            "compression.type": compression,
+        }
+        producer = Producer(config)
 
         def note(error: object, message: Message) -> None:
             assert error is None, error

@@ -233,6 +233,23 @@ def test_a_reader_whose_id_is_odd_is_a_reader(site: Installation) -> None:
     assert found == set(odd)
 
 
+def test_clicks_may_come_compressed(site: Installation) -> None:
+    codecs = ["gzip", "lz4", "snappy", "zstd"]
+    now_ms = int(time.time() * 1000)
+    site.start_worker()
+    for codec in codecs:
+        clicks = [
+            {"user_id": codec, "article_id": f"a{number}", "timestamp": now_ms + number}
+            for number in range(20)  # producers compress what becomes smaller by it
+        ]
+        messages = [(codec.encode(), json.dumps(click).encode()) for click in clicks]
+        site.produce(site.settings.topic_clicks, *messages, compression=codec)
+    site.wait_until_stored()
+    assert {user: profile.num_clicks for user, profile in site.profiles().items()} == dict.fromkeys(
+        codecs, 20
+    )
+
+
 def test_without_consent_nothing_is_kept(site: Installation) -> None:
     now_ms = int(time.time() * 1000)
     click = {"user_id": "u", "article_id": "a", "timestamp": now_ms, "consent": False}
