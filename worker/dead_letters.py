@@ -3,7 +3,7 @@
 import heapq
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -121,7 +121,10 @@ def letter_of(message: Message, *, contents: bool) -> Letter:
 
 def _about(message: Message, topic: str) -> DeadLetter | None:
     try:
-        about = DeadLetter.from_headers(message.headers() or ())
+        headers: Any = (
+            message.headers() or ()
+        )  # a list of name and bytes, when they come from Kafka
+        about = DeadLetter.from_headers(headers)
     except (msgspec.ValidationError, UnicodeDecodeError):
         return None
     # Whoever may write to the topic may write anything: what passes here is safe to print, to

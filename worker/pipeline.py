@@ -219,8 +219,9 @@ class Pipeline:
         appeared: set[bytes] = set()
         while pending:
             user_ids = list(pending)
-            await self._click_log.follow()
-            held = await self._readers.read(user_ids, list(missing))
+            _, held = await asyncio.gather(
+                self._click_log.follow(), self._readers.read(user_ids, list(missing))
+            )
             for article in held.articles:
                 self._catalogue.put(article)
             pending = sieve.clicks(pending, held.marks)
