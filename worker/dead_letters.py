@@ -121,9 +121,7 @@ def letter_of(message: Message, *, contents: bool) -> Letter:
 
 def _about(message: Message, topic: str) -> DeadLetter | None:
     try:
-        headers: Any = (
-            message.headers() or ()
-        )  # a list of name and bytes, when they come from Kafka
+        headers: Any = message.headers() or ()  # as received: pairs of a name and bytes
         about = DeadLetter.from_headers(headers)
     except (msgspec.ValidationError, UnicodeDecodeError):
         return None

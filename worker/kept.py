@@ -17,10 +17,10 @@ from schemas.history import (
 )
 from schemas.timestamps import from_ms
 from worker.erasure_marks import time_of_mark
+from worker.erasure_store import SETS_PER_CALL
 from worker.reader_store import get_many
 from worker.redis_client import Client
 
-SETS_PER_CALL = 1000
 _CHECKSUM = slice(TIME_BYTES, ENTRY_BYTES - REF_BYTES)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ TTL_MS = 60_000
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with start_redis(tmp_path_factory.mktemp("redis")) as found:
         yield Settings(redis_url=found.url)
-
-
-@pytest.fixture
-async def client(server: Settings) -> AsyncIterator[Client]:
-    found = connect(server)
-    await found.flushall()
-    yield found
-    await found.aclose()
 
 
 def worker(client: Client, slots: int = 16) -> tuple[ClickLog, Statistics]:

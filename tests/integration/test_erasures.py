@@ -1,6 +1,6 @@
 """Erasing readers on real Redis: nothing of them is left, and nothing of before comes back."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +11,19 @@ from schemas.errors import UnavailableError
 from schemas.history import article_ref, merge, pack_entry
 from schemas.preferences import pack_preferences
 from schemas.records import Preferences
-from tests.integration.redis_servers import redis_cluster
 from worker.bygone import CLOCKS_DIFFER_MS
 from worker.commands import with_redis
 from worker.erasure_store import ErasureStore
 from worker.kept import export_reader, kept_of
 from worker.local.redis_server import start_redis
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate, ShownUpdate
-from worker.redis_client import Client, connect
+from worker.redis_client import Client
 from worker.settings import Settings
 
 TTL_MS = 60_000
 NOW_MS = 10_000_000
 USER = "reader {42}%\n漢"
 LATE = article_ref("late")
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    directory = tmp_path_factory.mktemp("redis")
-    if request.param == "single":
-        with start_redis(directory) as found:
-            yield Settings(redis_url=found.url)
-    else:
-        with redis_cluster(directory) as url:
-            yield Settings(redis_url=url, redis_cluster=True)
-
-
-@pytest.fixture
-async def client(server: Settings) -> AsyncIterator[Client]:
-    found = connect(server)
-    await found.flushall()
-    yield found
-    await found.aclose()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Impressions on real Redis: each counted once, by every worker, whoever processed it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,44 +8,20 @@ import pytest
 from schemas import keys
 from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
-from tests.integration.redis_servers import redis_cluster
 from worker import click_log
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.impressions import Impressions
 from worker.intake import PackedImpression
-from worker.local.redis_server import start_redis
 from worker.reader_store import ReaderStore, ReaderUpdate
 from worker.recommend.click_log import pack_impression
 from worker.recommend.features import NUM_FEATURES
 from worker.recommend.statistics import Statistics
-from worker.redis_client import Client, connect
-from worker.settings import Settings
+from worker.redis_client import Client
 
 TTL_MS = 60_000
 Batch = dict[str, dict[bytes, PackedImpression]]
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    directory = tmp_path_factory.mktemp("redis")
-    if request.param == "single":
-        with start_redis(directory) as found:
-            yield Settings(redis_url=found.url)
-    else:
-        with redis_cluster(directory) as url:
-            yield Settings(redis_url=url, redis_cluster=True)
-
-
-@pytest.fixture
-async def client(server: Settings) -> AsyncIterator[Client]:
-    found = connect(server)
-    await found.flushall()
-    yield found
-    await found.aclose()
 
 
 class Teacher:

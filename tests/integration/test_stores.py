@@ -1,6 +1,6 @@
 """The stores against real Redis: the same tests on a single server and on a cluster."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,12 +11,10 @@ from redis.asyncio import RedisCluster
 from schemas import keys
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
-from tests.integration.redis_servers import redis_cluster
 from worker.article_store import ArticleStore
 from worker.local.redis_server import start_redis
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate, ShownUpdate
-from worker.redis_client import Client, connect, is_transient
-from worker.settings import Settings
+from worker.redis_client import Client, is_transient
 
 TTL_MS = 60_000
 
@@ -25,23 +23,6 @@ TTL_MS = 60_000
 def single(directory: Path) -> Iterator[str]:
     with start_redis(directory) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module", params=["single", "cluster"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    start = single if request.param == "single" else redis_cluster
-    with start(tmp_path_factory.mktemp("redis")) as url:
-        yield Settings(redis_url=url, redis_cluster=request.param == "cluster")
-
-
-@pytest.fixture
-async def client(server: Settings) -> AsyncIterator[Client]:
-    found = connect(server)
-    await found.flushall()
-    yield found
-    await found.aclose()
 
 
 @pytest.fixture

@@ -17,7 +17,11 @@ _ONE_BITS = int(np.float64(1.0).view(np.int64))
 _BIAS = _ONE_BITS >> _MANTISSA_BITS
 _WHOLE = 6755399441055744.0  # 1.5 × 2⁵²: added to a small number, it leaves its integer in the bits
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_LN2 = np.log(np.float64(2.0))
+# Of few bits, so that its product with an exponent is exact; and the rest.
+_LN2_HIGH = float((_LN2.view(np.int64) & ~0xFFFFFFFF).view(np.float64))
+_LN2_LOW = float(_LN2) - _LN2_HIGH
+_LOG_STEPS = tuple(2.0 / (2 * n + 1) for n in range(12))
 _LOG2_STEPS = tuple(
     float(np.log(2.0) ** n) / float(np.prod(np.arange(1.0, n + 1))) for n in range(13)
 )
@@ -27,8 +31,8 @@ _LOG2_STEPS = tuple(
 def log_each(values: NDArray[np.float64], scratch: NDArray[np.int64]) -> None:
     """Replace positive numbers by their natural logarithms. scratch: as many, or more.
 
-    As in fdlibm (Sun Microsystems 1993): the logarithm of a number between √½ and √2 as a
-    polynomial of (x - 1) / (x + 1), and that of the power of two apart.
+    That of the power of two, and that of a number 1 + f between √½ and √2 by its series in
+    s = f / (2 + f): 2 s (1 + s²/3 + s⁴/5 + …), where 2 s is f - s f, which loses no digit.
     """
     bits, exponents = values.view(np.int64), scratch.view(np.float64)
     for at in range(len(values)):
@@ -40,22 +44,18 @@ def log_each(values: NDArray[np.float64], scratch: NDArray[np.int64]) -> None:
         f = values[at] - 1.0
         s = np.divide(f, 2.0 + f)  # `/` would look for zeros, number by number
         z = s * s
-        w = z * z
-        even = w * (
-            3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01)
-        )
-        odd = z * (
-            6.666666666666735130e-01
-            + w
-            * (
-                2.857142874366239149e-01
-                + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)
-            )
-        )
-        half = 0.5 * f * f
-        values[at] = power * _LN2_HIGH - (
-            (half - (s * (half + (odd + even)) + power * _LN2_LOW)) - f
-        )
+        rest = _LOG_STEPS[11]
+        rest = _LOG_STEPS[10] + z * rest
+        rest = _LOG_STEPS[9] + z * rest
+        rest = _LOG_STEPS[8] + z * rest
+        rest = _LOG_STEPS[7] + z * rest
+        rest = _LOG_STEPS[6] + z * rest
+        rest = _LOG_STEPS[5] + z * rest
+        rest = _LOG_STEPS[4] + z * rest
+        rest = _LOG_STEPS[3] + z * rest
+        rest = _LOG_STEPS[2] + z * rest
+        rest = _LOG_STEPS[1] + z * rest
+        values[at] = power * _LN2_HIGH + (f - (s * (f - z * rest) - power * _LN2_LOW))
 
 
 @compiled
