@@ -34,6 +34,7 @@ from worker.erasures import Erasures
 from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
+from worker.impressions import Impressions
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.model import Model
 from worker.pipeline import Pipeline
@@ -43,6 +44,7 @@ from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
+from worker.renewals import Renewals
 from worker.settings import PREFIX, Settings
 from worker.transport import CODEC, Chunk, Consumer, NoTables
 
@@ -144,16 +146,21 @@ def build_app(settings: Settings, model: Model) -> App:
     eye = Eye(catalogue, model, settings.tag_half_life_days)
     app = _faust_app(settings)
     client_config = librdkafka_config(settings)
+    front_pages = FrontPages(
+        model, recommender, eye, settings.num_recommendations, settings.log_features
+    )
+    lessons = BatchLessons(catalogue, recommender, eye)
+    readers = ReaderStore(redis, settings.ttl_ms, version)
+    click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
     pipeline = Pipeline(
         topics=settings.topics,
         articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
         catalogue=catalogue,
-        front_pages=FrontPages(
-            model, recommender, eye, settings.num_recommendations, settings.log_features
-        ),
-        lessons=BatchLessons(catalogue, recommender, eye),
-        readers=ReaderStore(redis, settings.ttl_ms, version),
-        click_log=ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits),
+        front_pages=front_pages,
+        renewals=Renewals(front_pages, lessons, readers, settings.history_size),
+        impressions=Impressions(lessons, readers, click_log),
+        readers=readers,
+        click_log=click_log,
         emitter=Emitter(client_config),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
@@ -161,7 +168,6 @@ def build_app(settings: Settings, model: Model) -> App:
             settings.topics,
             log_features=settings.log_features,
         ),
-        history_size=settings.history_size,
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
     )
     app.pipeline = pipeline

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.records import ServedFeatures
 from worker import messages
 from worker.eye import NO_HISTORY, Eye
 from worker.model import Model
@@ -31,6 +31,9 @@ CELLS_PER_RUN = 4_000_000
 """Bounds the (readers × tags) tables of one run."""
 
 
+_json = msgspec.json.Encoder()
+
+
 class FrontPage(NamedTuple):
     """What follows from a reader's history."""
 
@@ -38,8 +41,8 @@ class FrontPage(NamedTuple):
     """The JSON of a `Profile`; `b""` of a reader who objects to profiling."""
     recommendation: bytes
     """The JSON of a `Recommendation`."""
-    served: ServedFeatures | None
-    """What the page was ranked by, if that is logged."""
+    served: bytes | None
+    """The JSON of a `ServedFeatures`, what the page was ranked by; if that is logged."""
     unknown: list[bytes]
     """References of clicked articles that are not known yet and would change the profile."""
     membership: NDArray[np.float32]
@@ -127,9 +130,10 @@ class FrontPages:
             profiles = [b"" if no else each for no, each in zip(objecting, profiles, strict=True)]
         pages = self._pages.write(user_ids, ids, ranked, interests, now)
         missing = unknown_refs(seen.reading, histories)
-        served: Sequence[ServedFeatures | None] = [None] * len(pages)
+        served: Sequence[bytes | None] = [None] * len(pages)
         if self._log_features:
-            served = messages.served_features(ids, ranked, self._catalogue, news_ms)
+            records = messages.served_features(ids, ranked, self._catalogue, news_ms)
+            served = [_json.encode(each) for each in records]
         assert seen.tastes.membership is not None
         yield from map(FrontPage, profiles, pages, served, missing, seen.tastes.membership)
 

@@ -22,46 +22,35 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-import msgspec
-
-from schemas.history import ENTRY_BYTES, REF_BYTES, is_history, merge
+from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.articles import Articles
-from worker.batch_lessons import LESSONS, BatchLessons
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
-from worker.counting import counted_positions
 from worker.emitter import Emitter
 from worker.erasures import Erasures
-from worker.front_pages import FrontPage, FrontPages
+from worker.front_pages import FrontPages
 from worker.gathering import Turn
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
-from worker.profiling import objections
-from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate, WriteResult
+from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
+from worker.renewals import Renewals
 from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
-READERS_PER_PART = 512
-"""Made together, while Redis stores those before them."""
-
-STEPS_TO_SEND = 3
-"""Of the event loop: redis-py needs two before what it is to write is on its way."""
-
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
 
 Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
-_json = msgspec.json.Encoder()
 
 
 class Pipeline:
@@ -74,12 +63,12 @@ class Pipeline:
         articles: Articles,
         catalogue: Catalogue,
         front_pages: FrontPages,
-        lessons: BatchLessons,
+        renewals: Renewals,
+        impressions: Impressions,
         readers: ReaderStore,
         click_log: ClickLog,
         emitter: Emitter,
         erasures: Erasures,
-        history_size: int,
         is_pending: Callable[[str], bool] = lambda _: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -87,13 +76,12 @@ class Pipeline:
         self._articles = articles
         self._catalogue = catalogue
         self._front_pages = front_pages
-        self._lessons = lessons
+        self._renewals = renewals
+        self._impressions = impressions
         self._readers = readers
         self._click_log = click_log
-        self._impressions = Impressions(lessons, readers, click_log)
         self._emitter = emitter
         self._erasures = erasures
-        self._history_size = history_size
         self._is_pending = is_pending
         self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
@@ -168,11 +156,7 @@ class Pipeline:
             updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
-            failures_before = self._emitter.num_failures
-            self._emit(updates)
-            self._bury(intake.bad)
-            await self._emitter.delivered(failures_before)
-            await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
+            await self._deliver(updates, intake.bad, sieve, num_withdrawals)
         finally:
             turn.delivery.release()
 
@@ -203,7 +187,7 @@ class Pipeline:
             times_ms = {user_id: time_of(wish) for user_id, wish in intake.preferences.items()}
             updates += await self._welcome(times_ms, intake.preferences, sieve)
         if intake.impressions:
-            news_ms = min(self._newest_click_ms, self._clock_ms())
+            _, news_ms = self._moment()
             await self._impressions.take(intake.impressions, news_ms, sieve)
         return updates
 
@@ -219,13 +203,11 @@ class Pipeline:
         appeared: set[bytes] = set()
         while pending:
             user_ids = list(pending)
-            _, held = await asyncio.gather(
-                self._click_log.follow(), self._readers.read(user_ids, list(missing))
-            )
+            held = await self._read(user_ids, list(missing))
             for article in held.articles:
                 self._catalogue.put(article)
             pending = sieve.clicks(pending, held.marks)
-            updates, results = await self._renew_in_parts(pending, user_ids, held)
+            updates, results = await self._renewals.store(pending, held, *self._moment())
             lost: set[str] = set().union(*(result.lost for result in results))
             stored = [update for update in updates if update.user_id not in lost]
             if self._readers.is_cluster:
@@ -243,83 +225,17 @@ class Pipeline:
             pending = {user_id: pending[user_id] for user_id in again}
         return renewed
 
-    async def _renew_in_parts(
-        self, clicks: dict[str, list[bytes]], user_ids: list[str], held: Held
-    ) -> tuple[list[ReaderUpdate], list[WriteResult]]:
-        """Make and write updates part by part: one is made while Redis stores that before it."""
-        updates: list[ReaderUpdate] = []
-        writes = []
-        now_ms = self._clock_ms()
-        try:
-            for start in range(0, len(user_ids), READERS_PER_PART):
-                part = slice(start, start + READERS_PER_PART)
-                # Lessons are few in a batch, and those that come first are as good as any.
-                most_lessons = 0 if start else LESSONS
-                made = await self._renew(
-                    clicks, user_ids[part], held.of(part), now_ms, most_lessons
-                )
-                updates += made
-                writes.append(asyncio.create_task(self._readers.write(made)))
-                for _ in range(STEPS_TO_SEND):
-                    await asyncio.sleep(0)
-        finally:
-            # All of them are looked at: asyncio logs what nobody has, and that may name readers.
-            results = await asyncio.gather(*writes, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return updates, cast("list[WriteResult]", results)
+    async def _read(self, user_ids: Sequence[str], article_refs: Sequence[bytes] = ()) -> Held:
+        """Return what is held of readers and articles; what all have clicked is counted by then."""
+        _, held = await asyncio.gather(
+            self._click_log.follow(), self._readers.read(user_ids, article_refs)
+        )
+        return held
 
-    async def _renew(
-        self,
-        clicks: dict[str, list[bytes]],
-        user_ids: list[str],
-        found: Held,
-        now_ms: int,
-        most_lessons: int,
-    ) -> list[ReaderUpdate]:
-        held = found.histories
-        histories = []
-        for user_id, packed in zip(user_ids, held, strict=True):
-            try:
-                histories.append(merge(packed, clicks[user_id], self._history_size))
-            except ValueError:
-                logger.error("a history of an unknown format was set aside")
-                await self._readers.set_aside(user_id, packed or b"")
-                histories.append(merge(None, clicks[user_id], self._history_size))
-        read = [i for i, packed in enumerate(histories) if len(packed) > ENTRY_BYTES]
-        news_ms = min(self._newest_click_ms or now_ms, now_ms)
-        made = self._front_pages.make(
-            [user_ids[i] for i in read],
-            [histories[i] for i in read],
-            news_ms,
-            datetime.fromtimestamp(now_ms / 1000, UTC),
-            limits=Limits([found.showings[i] for i in read], [found.preferences[i] for i in read]),
-        )
-        pages = list(made)
-        told = self._lessons.clicks(
-            [histories[i] for i in read],
-            [counted_positions(held[i], histories[i], clicks[user_ids[i]]) for i in read],
-            [page.membership for page in pages],
-            news_ms,
-            most_lessons,
-            objections([found.preferences[i] for i in read]),
-        )
-        return [
-            ReaderUpdate(
-                user_ids[i],
-                held[i],
-                histories[i],
-                page.profile,
-                page.recommendation,
-                page.unknown,
-                entry,
-                self._served(page),
-                found.preferences[i],
-                found.marks[i],
-            )
-            for i, page, entry in zip(read, pages, told, strict=True)
-        ]
+    def _moment(self) -> tuple[int, int]:
+        """Return what time it is, and from when the news are seen: epoch milliseconds."""
+        now_ms = self._clock_ms()
+        return now_ms, min(self._newest_click_ms or now_ms, now_ms)
 
     async def _welcome(
         self, times_ms: dict[str, int], wishes: dict[str, bytes], sieve: Sieve
@@ -332,8 +248,7 @@ class Pipeline:
         answers: list[Update] = []
         pending = list(times_ms)
         while pending:
-            await self._click_log.follow()
-            found = await self._readers.read(pending, [])
+            found = await self._read(pending)
             held = found.histories
             if any(found.marks) and (erased := sieve.visitors(pending, times_ms, wishes, found)):
                 pending = [user_id for user_id in pending if user_id not in erased]
@@ -342,11 +257,11 @@ class Pipeline:
                 newest(kept, wishes.get(user_id))
                 for user_id, kept in zip(pending, found.preferences, strict=True)
             ]
-            now_ms = self._clock_ms()
+            now_ms, news_ms = self._moment()
             made = self._front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
-                min(self._newest_click_ms or now_ms, now_ms),
+                news_ms,
                 datetime.fromtimestamp(now_ms / 1000, UTC),
                 [times_ms[user_id] for user_id in pending],
                 Limits(found.showings, preferences),
@@ -357,7 +272,7 @@ class Pipeline:
                     user_id,
                     held[i],
                     page.recommendation,
-                    self._served(page),
+                    page.served,
                     found.preferences[i],
                     preferences[i],
                     found.marks[i],
@@ -401,13 +316,27 @@ class Pipeline:
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
-            num_withdrawals = self._erasures.num_withdrawals
-            updates = await self._update({user_id: [] for user_id in part}, Sieve({}))
-            failures_before = self._emitter.num_failures
-            self._emit(updates)
-            await self._emitter.delivered(failures_before)
-            await self._erasures.look_again(updates, (), num_withdrawals)
+            num_withdrawals, sieve = self._erasures.num_withdrawals, Sieve({})
+            updates = await self._update({user_id: [] for user_id in part}, sieve)
+            await self._deliver(updates, (), sieve, num_withdrawals)
         await self._readers.done_waiting(waiting)
+
+    async def _deliver(
+        self,
+        updates: Sequence[Update],
+        bad: Iterable[BadMessage],
+        sieve: Sieve,
+        num_withdrawals: int,
+    ) -> None:
+        """Send what was stored and what is bad, and wait until all of it has arrived.
+
+        num_withdrawals: as it was before anything was read; see `Erasures.look_again`.
+        """
+        failures_before = self._emitter.num_failures
+        self._emit(updates)
+        self._bury(bad)
+        await self._emitter.delivered(failures_before)
+        await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
 
     def _emit(self, updates: Iterable[Update]) -> None:
         send, topics = self._emitter.send, self._topics
@@ -418,10 +347,6 @@ class Pipeline:
             send(topics.recommendations, user_id, update.recommendation)
             if update.served is not None:
                 send(topics.served_features, user_id, update.served)
-
-    @staticmethod
-    def _served(page: FrontPage) -> bytes | None:
-        return None if page.served is None else _json.encode(page.served)
 
     def _bury(self, bad: Iterable[BadMessage]) -> None:
         for message in bad:

@@ -20,7 +20,7 @@ STAGES = {
     ],
     "read": ["worker.reader_store:ReaderStore.read"],
     "merge": [
-        "worker.pipeline:Pipeline._renew",
+        "worker.renewals:Renewals._make",
         "tests.benchmarks.stream.contestants.parts:Parts.renew",
     ],
     "learn": [
