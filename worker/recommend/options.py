@@ -1,7 +1,7 @@
 """How to recommend: the file that `FRONTPAGE_RECOMMEND_FILE` names, in TOML.
 
 ```toml
-freshness_ms = 100        # of what is taken for what everybody reads just now: 0 looks at each batch
+freshness_ms = 100        # how old what everybody reads "just now" may be; 0: of each batch
 
 [sources]                 # what brings candidates and features; all on unless switched off
 content = false
