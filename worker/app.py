@@ -165,7 +165,7 @@ def build_app(settings: Settings, model: Model) -> App:
         emitter=Emitter(client_config),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
-            lambda: Emitter(client_config, compression="none"),
+            lambda: Emitter(client_config),
             settings.topics,
             log_features=settings.log_features,
         ),
