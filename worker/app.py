@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,24 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
-from worker.article_store import ArticleStore
-from worker.articles import Articles
-from worker.batch_lessons import BatchLessons
-from worker.catalogue import Catalogue
+from worker.bundle_watch import BundleWatch
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
-from worker.eye import Eye
-from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
-from worker.impressions import Impressions
+from worker.health_state import HealthState
 from worker.kafka_security import faust_credentials, librdkafka_config
+from worker.lag import Lag
+from worker.metrics import Metrics
 from worker.model import Model
+from worker.operations import Operations, listen
 from worker.pipeline import Pipeline
-from worker.reader_store import ReaderStore
 from worker.recommend.options import read_options
-from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
-from worker.renewals import Renewals
+from worker.serving import Workshop, catalogue_of
 from worker.settings import PREFIX, Settings
 from worker.transport import CODEC, Chunk, Consumer, NoTables
 
@@ -72,11 +68,16 @@ class App(faust.App):
     gatherers: Sequence[Gatherer] = ()
     redis: Client
     fetch_wait_s: float
+    operations: Operations
+    health: HealthState
+    bundles: BundleWatch
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
+        await self.operations.start()
         num_articles = await self.pipeline.load_catalogue()
         logger.info("catalogue: %d articles", num_articles)
+        self.health.has_catalogue = True
         leave_alone_what_stays()
         await super().on_start()
 
@@ -84,7 +85,9 @@ class App(faust.App):
         """Process what comes, and follow the catalogue, from now on."""
         for gatherer in self.gatherers:
             self.add_future(self._process(gatherer))
-        self.add_future(self._follow_catalogue())
+        self.add_future(self._run("catalogue", self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)))
+        self.add_future(self._run("operations", self.operations.look()))
+        self.add_future(self._run("bundle", self.bundles.follow()))
         await super().on_started()
 
     async def _process(self, gatherer: Gatherer) -> None:
@@ -98,17 +101,18 @@ class App(faust.App):
         if fault is not None:
             await self.crash(fault)
 
-    async def _follow_catalogue(self) -> None:
+    async def _run(self, name: str, work: Awaitable[None]) -> None:
         fault = None
         try:
-            await self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)
+            await work
         except Exception as error:
-            fault = without_text(error, "catalogue")
+            fault = without_text(error, name)
         if fault is not None:
             await self.crash(fault)
 
     async def drain(self, *_: Any, **__: Any) -> None:
         """Finish the chunks in progress and commit them; a crash leaves both to the next."""
+        self.health.is_stopping = True
         if self.crashed:
             return
         try:
@@ -131,49 +135,65 @@ class App(faust.App):
     async def on_shutdown(self) -> None:
         """Close Redis."""
         await super().on_shutdown()
+        await self.operations.stop()
         await self.redis.aclose()
 
 
 def build_app(settings: Settings, model: Model) -> App:
     """Put the worker together; what ranks is compiled by then."""
+    listening = listen(settings)
     warm_up()
     redis = connect(settings)
-    version = model.manifest.model_version
-    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
     options = read_options(settings.recommend_file, settings.market)
     statistics = Statistics(settings.co_click_slots, options.blend, learned=model.blend)
-    recommender = Recommender(catalogue, statistics, options)
-    eye = Eye(catalogue, model, settings.tag_half_life_days)
+    catalogue = catalogue_of(model)
+    click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
     app = _faust_app(settings)
     client_config = librdkafka_config(settings)
-    front_pages = FrontPages(
-        model, recommender, eye, settings.num_recommendations, settings.log_features
-    )
-    lessons = BatchLessons(catalogue, recommender, eye)
-    readers = ReaderStore(redis, settings.ttl_ms, version)
-    click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
+    metrics, health, lag = Metrics(), HealthState(settings.stall_s), Lag(client_config)
+    workshop = Workshop(settings, options, redis, statistics, click_log, metrics)
+    emitter = Emitter(client_config)
     pipeline = Pipeline(
         topics=settings.topics,
-        articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
-        catalogue=catalogue,
-        front_pages=front_pages,
-        renewals=Renewals(front_pages, lessons, readers, settings.history_size),
-        impressions=Impressions(lessons, readers, click_log),
-        readers=readers,
+        serving=workshop.build(model, catalogue),
         click_log=click_log,
-        emitter=Emitter(client_config),
+        emitter=emitter,
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
             lambda: Emitter(client_config, compression="none"),
             settings.topics,
             log_features=settings.log_features,
         ),
+        metrics=metrics,
+        health=health,
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
     )
+    metrics.serves(model.manifest)
+    metrics.watch(lag.by_partition, lambda: pipeline.num_articles, lambda: emitter.num_failures)
+    app.operations = Operations(listening, settings.http_token, metrics, health, lag)
+    app.health = health
+
+    async def take_up(new: Model, old: Model) -> None:
+        serving = workshop.build(new, before=[old.manifest.model_version])
+        await serving.articles.follow()  # encodes what this model has not seen yet
+        await pipeline.exchange(serving)
+        statistics.begin_with(new.blend)
+        metrics.serves(new.manifest, swapped=True)
+        version = new.manifest.model_version
+        logger.info("model %s is served, with %d articles", version, pipeline.num_articles)
+        leave_alone_what_stays()
+
+    app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis
     app.fetch_wait_s = settings.fetch_wait_s
     app.on_before_shutdown.connect(app.drain)
+
+    async def note_partitions(*_: Any, **__: Any) -> None:
+        lag.follow(_consumer(app))
+        health.has_partitions = True
+
+    app.on_partitions_assigned.connect(note_partitions, weak=False)
     gatherers: list[Gatherer] = []
     # One agent per topic: articles are encoded while clicks go on.
     for topic in dict.fromkeys(
