@@ -2,19 +2,40 @@
 
 import json
 import re
+import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.bundle import load_manifest
+from schemas.encoded import EncodedArticle
+from schemas.reading_set import ReadingSet
+from schemas.records import Profile
+from schemas.tokenizer import article_text
 from tests.e2e.installation import Installation, installation, wait_until
+from tests.expected import histories
 from tests.kafka_broker import TestBroker
+from tests.other_bundles import exchange, other_model
+from worker.catalogue import Catalogue
+from worker.eye import Eye
+from worker.front_pages import FrontPages
 from worker.local.server import RunningServer
+from worker.model import Model, load_model
+from worker.recommend.options import Options
+from worker.recommend.recommender import Recommender
+from worker.recommend.statistics import Statistics
 
+PICKED_UP_S = 15.0
+"""Within which a new bundle is served; 5 s where tests do not share the machine with others."""
+
+WAITING = '{"status": "waiting"'
 ADDRESS = re.compile(r"operations endpoint: 127\.0\.0\.1 port (\d+)")
 
 
@@ -60,7 +81,7 @@ def site(kafka: TestBroker, bundle: Path, tmp_path: Path) -> Iterator[Installati
 
 def test_a_worker_tells_what_it_does_and_how_it_is(site: Installation, bundle: Path) -> None:
     topics = site.settings.topics
-    worker = site.start_worker(stall_s=2.0)
+    worker = site.start_worker(stall_s=2.0, redis_timeout_s=0.2)
     url = address_of(worker)
     wait_until("ready", lambda: is_status(f"{url}/ready", 200))
     now_ms = int(time.time() * 1000)
@@ -97,3 +118,88 @@ def test_a_worker_tells_what_it_does_and_how_it_is(site: Installation, bundle: P
     assert f'frontpage_consumer_lag{{partition="3",topic="{topics.clicks}"}}' in lag
     assert "a-reader" not in text
     assert ask(f"{url}/live") == (200, '{"status": "live"}\n')
+
+    # Redis does not answer: no progress, and no fault of the worker's.
+    site.redis.client_pause(6_000, all=True)
+    site.produce(topics.clicks, (b"r", json.dumps({**click, "event_id": "f"}).encode()))
+    wait_until("it says what it waits for", lambda: ask(f"{url}/live")[1].startswith(WAITING))
+    assert ask(f"{url}/live") == (200, '{"status": "waiting", "why": ["redis"]}\n')
+    site.wait_until_stored()
+    found = series(ask(f"{url}/metrics")[1])
+    assert found['frontpage_dependency_errors_total{dependency="redis"}'] >= 1
+    assert ask(f"{url}/live") == (200, '{"status": "live"}\n')
+
+
+def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
+    kafka: TestBroker, bundle: Path, newsroom: Path, tmp_path: Path
+) -> None:
+    mounted = shutil.copytree(bundle, tmp_path / "bundle")
+    old, new = load_manifest(mounted), other_model(mounted, tmp_path / "new")
+    broken = shutil.copytree(mounted, tmp_path / "broken")
+    (broken / "profile_head.onnx").write_bytes(b"half of a gr")
+    reading_set = ReadingSet(newsroom)
+    with installation(kafka.bootstrap_servers, mounted, tmp_path, metrics_port=0) as site:
+        worker = site.start_worker()
+        url = address_of(worker)
+        run = site.replay()
+        run.articles(reading_set)
+        site.wait_until_stored()
+        load = threading.Thread(target=run.clicks, args=(reading_set,), kwargs={"rate": 700})
+        load.start()
+
+        def total(name: str) -> float:
+            return series(ask(f"{url}/metrics")[1])[name]
+
+        wait_until("clicks come", lambda: total("frontpage_clicks_total") > 200)
+        exchange(broken, mounted)
+        wait_until("refused", lambda: total("frontpage_bundles_refused_total") == 1)
+        before = total("frontpage_clicks_total")
+        exchange(tmp_path / "new", mounted)
+        exchanged = time.monotonic()
+        served = f'frontpage_model_info{{model_version="{new.model_version}"}}'
+        wait_until("served", lambda: served in ask(f"{url}/metrics")[1])
+        assert time.monotonic() - exchanged < PICKED_UP_S
+        assert load.is_alive()
+        wait_until("clicks go on", lambda: total("frontpage_clicks_total") > before + 200)
+        load.join()
+        site.wait_until_stored()
+        assert site.histories() == histories(reading_set.clicks(), site.settings.history_size)
+        versions = {each.model_version for each in site.profiles().values()}
+        assert new.model_version in versions <= {old.model_version, new.model_version}
+
+        # Each reader's next click: here the same ones again.
+        site.replay().clicks(reading_set)
+        site.wait_until_stored()
+        assert comparable(site.profiles()) == profiles_by(load_model(mounted), reading_set, site)
+        assert total("frontpage_bundles_refused_total") == 1
+        assert total("frontpage_model_swaps_total") == 1
+        assert worker.is_alive()
+    log = worker.log_path.read_text()
+    assert log.count("bundle refused") == 1
+    assert f"model {new.model_version} is served, with 400 articles" in log
+
+
+def profiles_by(
+    model: Model, reading_set: ReadingSet, site: Installation
+) -> dict[str, dict[str, object]]:
+    """Return the profiles that a model makes of the stored histories, without a worker."""
+    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
+    for each in reading_set.articles():
+        tags = each.tags or []
+        text = article_text(each.title, each.body, tags if model.manifest.reads_tags else None)
+        row = model.encode([text])[0].tobytes()
+        catalogue.put(EncodedArticle(each.article_id, "", row, tags, None, each.language))
+    eye = Eye(catalogue, model, site.settings.tag_half_life_days)
+    pages = FrontPages(model, Recommender(catalogue, Statistics(2), Options()), eye, 1)
+    held = site.histories()
+    made = pages.make(list(held), list(held.values()), 1, datetime.now(UTC))
+    found = [msgspec.json.decode(page.profile, type=Profile) for page in made]
+    return comparable(dict(zip(held, found, strict=True)))
+
+
+def comparable(profiles: Mapping[str, Profile]) -> dict[str, dict[str, object]]:
+    """Return profiles without the one field that tells when they were written."""
+    return {
+        user: {**msgspec.to_builtins(profile), "updated_at": None}
+        for user, profile in profiles.items()
+    }
