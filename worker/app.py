@@ -32,6 +32,7 @@ from worker.gathering import Gatherer
 from worker.health_state import HealthState
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.lag import Lag
+from worker.logs import set_up_logging
 from worker.metrics import Metrics
 from worker.model import Model
 from worker.operations import Operations, listen
@@ -297,9 +298,9 @@ def check_kafka(settings: Settings) -> None:
     Emitter(librdkafka_config(settings)).check(used)
 
 
-def run_app(app: App, log_level: str) -> None:
+def run_app(app: App, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; exit with 1 after a crash."""
-    _set_up_logging(log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     worker = app.Worker(
         quiet=True,
         override_logging=False,
@@ -308,34 +309,3 @@ def run_app(app: App, log_level: str) -> None:
     )
     worker.spinner = None  # writes control characters, also into log files
     worker.execute_from_commandline()
-
-
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    if level != "DEBUG":
-        for noisy in ("faust", "mode", "aiokafka"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Sparing(10.0))
-
-
-class Sparing(logging.Filter):
-    """Let a message of the Kafka client pass once in a while.
-
-    aiokafka logs every failed connection: 5,000 lines for 11 s without a broker.
-    """
-
-    def __init__(self, interval_s: float) -> None:
-        super().__init__()
-        self._interval_s = interval_s
-        self._last: dict[tuple[str, str], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record passes."""
-        if not record.name.startswith("aiokafka"):
-            return True
-        kind = (record.name, str(record.msg))
-        passes = record.created - self._last.get(kind, -self._interval_s) >= self._interval_s
-        if passes:
-            self._last[kind] = record.created
-        return passes

@@ -1,5 +1,6 @@
 """The worker's operations endpoint over a real socket, without a worker behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
 
@@ -7,8 +8,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, UnavailableError
 from schemas.topics import Topics
+from worker.health import check
 from worker.health_state import HealthState
 from worker.intake import decoder_of, sort_records
 from worker.lag import Lag, Partition
@@ -117,3 +119,28 @@ async def test_labels_are_words_of_ours_whatever_a_message_says() -> None:
         if line.startswith("frontpage_dead_letters_total")
     ]
     assert sum(letters) == len(intake.bad) == len(values)
+
+
+async def test_the_health_check_gives_the_answer_of_the_worker() -> None:
+    with pytest.raises(SettingsError, match="FRONTPAGE_METRICS_PORT"):
+        check(Settings())
+    listening = listen(Settings(metrics_port=0))
+    assert listening is not None
+    port = listening.getsockname()[1]
+    listening.close()
+    settings = Settings(metrics_port=port, stall_s=0.1)
+    with pytest.raises(UnavailableError, match="/ready: no answer"):
+        check(settings)
+    found = Endpoint(settings)
+    await found.operations.start()
+    try:
+        with pytest.raises(UnavailableError, match=r'/ready: .*"catalogue", "partitions"'):
+            await asyncio.to_thread(check, settings)
+        found.health.has_catalogue = found.health.has_partitions = True
+        await asyncio.to_thread(check, settings)
+        found.lag.waiting = {("clicks", 0): 3}
+        await asyncio.sleep(0.2)
+        with pytest.raises(UnavailableError, match=r'/live: .*"stalled"'):
+            await asyncio.to_thread(check, settings)
+    finally:
+        await found.operations.stop()
