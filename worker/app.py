@@ -23,6 +23,7 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
+from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
@@ -43,6 +44,7 @@ from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
 from worker.serving import Workshop, catalogue_of
 from worker.settings import PREFIX, Settings
+from worker.shadow import Shadow
 from worker.transport import CODEC, Chunk, Consumer, NoTables
 
 FOLLOW_INTERVAL_S = 0.5
@@ -72,6 +74,7 @@ class App(faust.App):
     operations: Operations
     health: HealthState
     bundles: BundleWatch
+    shadow: Shadow | None
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
@@ -89,6 +92,8 @@ class App(faust.App):
         self.add_future(self._run("catalogue", self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)))
         self.add_future(self._run("operations", self.operations.look()))
         self.add_future(self._run("bundle", self.bundles.follow()))
+        if self.shadow is not None:
+            self.add_future(self.shadow.run())
         await super().on_started()
 
     async def _process(self, gatherer: Gatherer) -> None:
@@ -154,6 +159,15 @@ def build_app(settings: Settings, model: Model) -> App:
     metrics, health, lag = Metrics(), HealthState(settings.stall_s), Lag(client_config)
     workshop = Workshop(settings, options, redis, statistics, click_log, metrics)
     emitter = Emitter(client_config)
+    shadow = None
+    if settings.shadow_bundle is not None:
+        shadow = Shadow(
+            settings.shadow_bundle,
+            settings.shadow_share,
+            lambda: pipeline.serving.catalogue,
+            ArticleStore(redis, settings.ttl_ms, "").texts,
+            metrics,
+        )
     pipeline = Pipeline(
         topics=settings.topics,
         serving=workshop.build(model, catalogue),
@@ -168,6 +182,7 @@ def build_app(settings: Settings, model: Model) -> App:
         metrics=metrics,
         health=health,
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
+        compare=(lambda _: None) if shadow is None else shadow.offer,
     )
     metrics.serves(model.manifest)
     metrics.watch(lag.by_partition, lambda: pipeline.num_articles, lambda: emitter.num_failures)
@@ -184,6 +199,7 @@ def build_app(settings: Settings, model: Model) -> App:
         logger.info("model %s is served, with %d articles", version, pipeline.num_articles)
         leave_alone_what_stays()
 
+    app.shadow = shadow
     app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis

@@ -51,6 +51,19 @@ class Metrics:
         self._loaded = self._gauge("model_loaded_timestamp_seconds", "When it was loaded")
         self._swaps = self._counter("model_swaps", "Bundles taken up without a restart")
         self._refused = self._counter("bundles_refused", "Bundles that were not taken up")
+        self._shadow = self._gauge("shadow_model_info", "The model compared", "model_version")
+        self._shadow_failures = self._counter("shadow_failures", "Second models given up")
+        self._shadow_seconds = self._counter("shadow_seconds", "CPU time of comparisons")
+        self._shadow_batches = self._counter("shadow_batches", "Batches compared")
+        self._shadow_articles = self._counter("shadow_articles", "Articles encoded to compare")
+        self._shadow_readers = self._counter("shadow_readers", "Readers compared")
+        self._shadow_years = self._counter(
+            "shadow_age_difference_years", "Sum of absolute differences of ages"
+        )
+        self._shadow_compared = self._counter("shadow_compared", "Readers compared", "attribute")
+        self._shadow_agreed = self._counter(
+            "shadow_agreed", "Readers of whom both say the same", "attribute"
+        )
         # There from the start, at 0: a rate needs the step from it.
         for stage in STAGES:
             self._stage.labels(stage)
@@ -58,6 +71,9 @@ class Metrics:
             self._letters.labels(reason)
         for dependency in ("kafka", "redis", "other"):
             self._errors.labels(dependency)
+        for attribute in ("gender", "income_group"):
+            self._shadow_compared.labels(attribute)
+            self._shadow_agreed.labels(attribute)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -97,6 +113,31 @@ class Metrics:
     def refused(self) -> None:
         """Count a bundle that was not taken up."""
         self._refused.inc()
+
+    def shadows(self, manifest: Manifest) -> None:
+        """Say which model is compared with the one that is served."""
+        self._shadow.labels(manifest.model_version).set(1)
+
+    def shadow_failed(self) -> None:
+        """Count a second model that was given up."""
+        self._shadow.clear()
+        self._shadow_failures.inc()
+
+    def shadow_took(self, seconds: float, num_articles: int) -> None:
+        """Count a batch that was compared, and the articles encoded for it."""
+        self._shadow_batches.inc()
+        self._shadow_seconds.inc(seconds)
+        self._shadow_articles.inc(num_articles)
+
+    def shadow_ages(self, num_readers: int, years: float) -> None:
+        """Add up how far ages differ. years: the sum over readers of absolute differences."""
+        self._shadow_readers.inc(num_readers)
+        self._shadow_years.inc(years)
+
+    def shadow_agrees(self, attribute: str, num_agreed: int, num_compared: int) -> None:
+        """Count of how many readers both models say the same."""
+        self._shadow_compared.labels(attribute).inc(num_compared)
+        self._shadow_agreed.labels(attribute).inc(num_agreed)
 
     def watch(
         self,

@@ -66,6 +66,7 @@ class Pipeline:
         metrics: Metrics,
         health: HealthState,
         is_pending: Callable[[str], bool] = lambda _: False,
+        compare: Callable[[Sequence[Update]], None] = lambda _: None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
@@ -77,6 +78,7 @@ class Pipeline:
         self._metrics = metrics
         self._health = health
         self._is_pending = is_pending
+        self._compare = compare
         self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
@@ -88,6 +90,11 @@ class Pipeline:
         await self._follow()
         await self._click_log.follow()
         return self.num_articles
+
+    @property
+    def serving(self) -> Serving:
+        """The model that is served now, and what depends on it."""
+        return self._serving
 
     @property
     def num_articles(self) -> int:
@@ -168,6 +175,7 @@ class Pipeline:
             await self._deliver(updates, intake.bad, sieve, num_withdrawals)
         finally:
             turn.delivery.release()
+        self._compare(updates)
         records = [record for chunk in chunks for record in chunk.records]
         oldest_ms = min(record.timestamp for record in records)
         self._metrics.sorted_out(chunks[0].topic, len(records), oldest_ms, intake)

@@ -26,6 +26,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: Path = Path("bundle")
     """Directory of the model bundle."""
+    shadow_bundle: Path | None = None
+    """A second model that is compared with the first and serves nobody; see `worker.shadow`."""
+    shadow_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
+    """Of batches of which it is asked, if there is time for it."""
     data_dir: Path = Path(".frontpage/worker")
     """Faust's working directory; nothing in it needs to survive."""
     app_id: Name = "frontpage"
