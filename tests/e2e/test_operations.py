@@ -1,5 +1,6 @@
 """What a running worker tells its operators, on a real broker and a real Redis."""
 
+import itertools
 import json
 import re
 import shutil
@@ -139,12 +140,11 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
     (broken / "profile_head.onnx").write_bytes(b"half of a gr")
     reading_set = ReadingSet(newsroom)
     with installation(kafka.bootstrap_servers, mounted, tmp_path, metrics_port=0) as site:
-        worker = site.start_worker()
+        worker = site.start_worker(shadow_bundle=bundle, shadow_share=1.0, log_format="json")
         url = address_of(worker)
-        run = site.replay()
-        run.articles(reading_set)
+        site.replay().articles(reading_set)
         site.wait_until_stored()
-        load = threading.Thread(target=run.clicks, args=(reading_set,), kwargs={"rate": 700})
+        load = Load(site, reading_set)
         load.start()
 
         def total(name: str) -> float:
@@ -159,9 +159,8 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
         served = f'frontpage_model_info{{model_version="{new.model_version}"}}'
         wait_until("served", lambda: served in ask(f"{url}/metrics")[1])
         assert time.monotonic() - exchanged < PICKED_UP_S
-        assert load.is_alive()
         wait_until("clicks go on", lambda: total("frontpage_clicks_total") > before + 200)
-        load.join()
+        load.finish()
         site.wait_until_stored()
         assert site.histories() == histories(reading_set.clicks(), site.settings.history_size)
         versions = {each.model_version for each in site.profiles().values()}
@@ -173,10 +172,38 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
         assert comparable(site.profiles()) == profiles_by(load_model(mounted), reading_set, site)
         assert total("frontpage_bundles_refused_total") == 1
         assert total("frontpage_model_swaps_total") == 1
+        assert total("frontpage_shadow_readers_total") > 0
+        assert total("frontpage_shadow_failures_total") == 0
         assert worker.is_alive()
-    log = worker.log_path.read_text()
-    assert log.count("bundle refused") == 1
-    assert f"model {new.model_version} is served, with 400 articles" in log
+    lines = [json.loads(line) for line in worker.log_path.read_text().splitlines()]
+    said = [line["message"] for line in lines]
+    assert len([each for each in said if "bundle refused" in each]) == 1
+    assert f"model {new.model_version} is served, with 400 articles" in said
+    assert f"model {old.model_version} is compared, and not served" in said
+
+
+class Load(threading.Thread):
+    """Publish a set's clicks, some hundreds a second, round and round; each at least once."""
+
+    def __init__(self, site: Installation, reading_set: ReadingSet) -> None:
+        super().__init__()
+        self._site = site
+        self._clicks = [(each.user_id, msgspec.json.encode(each)) for each in reading_set.clicks()]
+        self._is_enough = threading.Event()
+
+    def run(self) -> None:
+        size = len(self._clicks)
+        for start in itertools.count(0, 50):
+            if self._is_enough.is_set() and start >= size:
+                return
+            part = [self._clicks[at % size] for at in range(start, start + 50)]
+            topic = self._site.settings.topic_clicks
+            self._site.produce(topic, *((user.encode(), click) for user, click in part))
+            self._is_enough.wait(0.05)
+
+    def finish(self) -> None:
+        self._is_enough.set()
+        self.join()
 
 
 def profiles_by(
