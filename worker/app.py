@@ -26,6 +26,7 @@ from schemas.errors import SettingsError, WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
 from worker.click_log import ClickLog
+from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
@@ -51,6 +52,9 @@ FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
 
 METADATA_MAX_AGE_MS = 5_000
+
+VERSIONS_REMEMBERED = 3
+"""Models served before, under whose versions readers who wait for an article are looked for."""
 
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
@@ -172,7 +176,7 @@ def build_app(settings: Settings, model: Model) -> App:
         topics=settings.topics,
         serving=workshop.build(model, catalogue),
         click_log=click_log,
-        emitter=emitter,
+        delivery=Delivery(emitter, settings.topics, metrics),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
             lambda: Emitter(client_config, compression="none"),
@@ -184,19 +188,27 @@ def build_app(settings: Settings, model: Model) -> App:
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
         compare=(lambda _: None) if shadow is None else shadow.offer,
     )
+
+    def num_articles() -> int:
+        return len(pipeline.serving.catalogue)
+
     metrics.serves(model.manifest)
-    metrics.watch(lag.by_partition, lambda: pipeline.num_articles, lambda: emitter.num_failures)
+    metrics.watch(lag.by_partition, num_articles, lambda: emitter.num_failures)
     app.operations = Operations(listening, settings.http_token, metrics, health, lag)
     app.health = health
 
-    async def take_up(new: Model, old: Model) -> None:
-        serving = workshop.build(new, before=[old.manifest.model_version])
+    served = [model.manifest.model_version]
+
+    async def take_up(new: Model) -> None:
+        version = new.manifest.model_version
+        before = [each for each in served[-VERSIONS_REMEMBERED:] if each != version]
+        serving = workshop.build(new, before=before)
         await serving.articles.follow()  # encodes what this model has not seen yet
         await pipeline.exchange(serving)
         statistics.begin_with(new.blend)
         metrics.serves(new.manifest, swapped=True)
-        version = new.manifest.model_version
-        logger.info("model %s is served, with %d articles", version, pipeline.num_articles)
+        served.append(version)
+        logger.info("model %s is served, with %d articles", version, num_articles())
         leave_alone_what_stays()
 
     app.shadow = shadow

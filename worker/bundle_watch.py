@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 class BundleWatch:
     """Follow a bundle's directory.
 
-    served: the model that was loaded from it. take_up: serve one in place of another; it may
-    raise what is transient, and is tried again then.
+    served: the model that was loaded from it. take_up: serve another one; it may raise what is
+    transient, and is tried again then.
     """
 
     def __init__(
         self,
         bundle: Path,
         served: Model,
-        take_up: Callable[[Model, Model], Awaitable[None]],
+        take_up: Callable[[Model], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         self._bundle = bundle
@@ -66,7 +66,7 @@ class BundleWatch:
             if await asyncio.to_thread(stamp_of, self._bundle) != seen:
                 return  # replaced meanwhile: it may be half of each
             if not _are_same(model, self._served):
-                await self._take_up(model, self._served)
+                await self._take_up(model)
                 self._served = model
         except Exception as error:
             if is_transient(error):

@@ -20,23 +20,22 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.bygone import Sieve
 from worker.click_log import ClickLog
-from worker.emitter import Emitter
+from worker.delivery import Delivery, Update
 from worker.erasures import Erasures
 from worker.gate import Gate
 from worker.gathering import Turn
 from worker.health_state import HealthState
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.metrics import Metrics
-from worker.reader_store import Held, PageUpdate, ReaderUpdate
+from worker.reader_store import Held, PageUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import dependency_of, is_transient
 from worker.serving import Serving
@@ -46,8 +45,6 @@ MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
-
-Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ class Pipeline:
         topics: Topics,
         serving: Serving,
         click_log: ClickLog,
-        emitter: Emitter,
+        delivery: Delivery,
         erasures: Erasures,
         metrics: Metrics,
         health: HealthState,
@@ -73,7 +70,7 @@ class Pipeline:
         self._serving = serving
         self._gate = Gate()
         self._click_log = click_log
-        self._emitter = emitter
+        self._delivery = delivery
         self._erasures = erasures
         self._metrics = metrics
         self._health = health
@@ -89,17 +86,12 @@ class Pipeline:
         """Learn every article that is in Redis; return how many."""
         await self._follow()
         await self._click_log.follow()
-        return self.num_articles
+        return len(self._serving.catalogue)
 
     @property
     def serving(self) -> Serving:
         """The model that is served now, and what depends on it."""
         return self._serving
-
-    @property
-    def num_articles(self) -> int:
-        """How many articles are known."""
-        return len(self._serving.catalogue)
 
     async def exchange(self, serving: Serving) -> None:
         """Serve another model: with the next batch, when those in progress are stored."""
@@ -358,27 +350,5 @@ class Pipeline:
 
         num_withdrawals: as it was before anything was read; see `Erasures.look_again`.
         """
-        failures_before = self._emitter.num_failures
-        with self._metrics.stage("emit"):
-            self._emit(updates)
-            self._bury(bad)
-            await self._emitter.delivered(failures_before)
-        profiles = [each for each in updates if isinstance(each, ReaderUpdate) and each.profile]
-        self._metrics.sent(len(profiles), len(updates), bad)
+        await self._delivery.deliver(updates, bad)
         await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
-
-    def _emit(self, updates: Iterable[Update]) -> None:
-        send, topics = self._emitter.send, self._topics
-        for update in updates:
-            user_id = update.user_id
-            if isinstance(update, ReaderUpdate) and update.profile:
-                send(topics.profiles, user_id, update.profile)
-            send(topics.recommendations, user_id, update.recommendation)
-            if update.served is not None:
-                send(topics.served_features, user_id, update.served)
-
-    def _bury(self, bad: Iterable[BadMessage]) -> None:
-        for message in bad:
-            self._emitter.send_dead_letter(
-                self._topics.dead_letters, message.key, message.value, message.letter
-            )

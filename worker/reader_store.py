@@ -115,7 +115,7 @@ class WriteResult(NamedTuple):
 class ReaderStore:
     """Histories, profiles and recommendations of readers.
 
-    before: the versions of models before this one, under which readers may still wait for articles.
+    before: versions of other models, under which readers may still wait for articles.
     """
 
     def __init__(
@@ -282,8 +282,6 @@ class ReaderStore:
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
         """Return, by article, the readers who clicked it before it was known."""
-        if not refs:
-            return {}
         pipeline = self._client.pipeline(transaction=False)
         names = [(ref, version) for ref in refs for version in self._versions]
         for ref, version in names:

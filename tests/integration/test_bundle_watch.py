@@ -48,7 +48,7 @@ class Taken:
     def __init__(self) -> None:
         self.models: list[Model] = []
 
-    async def __call__(self, new: Model, _: Model) -> None:
+    async def __call__(self, new: Model) -> None:
         self.models.append(new)
 
     @property
@@ -130,7 +130,7 @@ async def test_a_broken_bundle_is_refused_once_and_a_whole_one_after_it_is_not(
 async def test_one_that_waits_for_redis_is_tried_again(mounted: Path, tmp_path: Path) -> None:
     tries = []
 
-    async def take_up(new: Model, _: Model) -> None:
+    async def take_up(new: Model) -> None:
         tries.append(new.manifest.model_version)
         if len(tries) == 1:
             raise ConnectionError
