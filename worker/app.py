@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,16 @@ from yarl import URL
 from schemas.errors import SettingsError, WorkerFaultError
 from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
+from worker.chunks import Chunk
 from worker.click_log import ClickLog
 from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
+from worker.fetching import consumer_config
 from worker.gathering import Gatherer
 from worker.health_state import HealthState
-from worker.kafka_security import faust_credentials, librdkafka_config
+from worker.kafka_security import librdkafka_config
 from worker.lag import Lag
 from worker.logs import set_up_logging
 from worker.metrics import Metrics
@@ -46,12 +48,10 @@ from worker.redis_client import Client, connect
 from worker.serving import Workshop, catalogue_of
 from worker.settings import PREFIX, Settings
 from worker.shadow import Shadow
-from worker.transport import CODEC, Chunk, Consumer, NoTables
+from worker.transport import CODEC, Consumer, NoTables
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
-
-METADATA_MAX_AGE_MS = 5_000
 
 VERSIONS_REMEMBERED = 3
 """Models served before, under whose versions readers who wait for an article are looked for."""
@@ -74,7 +74,7 @@ class App(faust.App):
     pipeline: Pipeline
     gatherers: Sequence[Gatherer] = ()
     redis: Client
-    fetch_wait_s: float
+    consumer_config: Mapping[str, Any]
     operations: Operations
     health: HealthState
     bundles: BundleWatch
@@ -135,7 +135,7 @@ class App(faust.App):
 
     async def on_stop(self) -> None:
         """Stop within the time that container platforms give, whatever does not answer."""
-        # Without brokers aiokafka commits and leaves its group for ever. What is not committed
+        # Without brokers a commit and leaving the group may take for ever. What is not committed
         # is delivered again, so leaving at once costs nothing but the repetition.
         watchdog = threading.Timer(LAST_RESORT_S, os._exit, (1,))
         watchdog.daemon = True
@@ -160,7 +160,8 @@ def build_app(settings: Settings, model: Model) -> App:
     click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
     app = _faust_app(settings)
     client_config = librdkafka_config(settings)
-    metrics, health, lag = Metrics(), HealthState(settings.stall_s), Lag(client_config)
+    metrics, health = Metrics(), HealthState(settings.stall_s)
+    lag = Lag(client_config, settings.app_id)
     workshop = Workshop(settings, options, redis, statistics, click_log, metrics)
     emitter = Emitter(client_config)
     shadow = None
@@ -179,7 +180,7 @@ def build_app(settings: Settings, model: Model) -> App:
         delivery=Delivery(emitter, settings.topics, metrics),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
-            lambda: Emitter(client_config, compression="none"),
+            lambda: Emitter(client_config),
             settings.topics,
             log_features=settings.log_features,
         ),
@@ -215,7 +216,13 @@ def build_app(settings: Settings, model: Model) -> App:
     app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis
-    app.fetch_wait_s = settings.fetch_wait_s
+    app.consumer_config = consumer_config(
+        client_config,
+        settings.app_id,
+        session_timeout_s=settings.session_timeout_s,
+        fetch_wait_s=settings.fetch_wait_s,
+        most_records=settings.batch_size,
+    )
     app.on_before_shutdown.connect(app.drain)
 
     async def note_partitions(*_: Any, **__: Any) -> None:
@@ -289,15 +296,9 @@ def _faust_app(settings: Settings) -> App:
     return App(
         settings.app_id,
         broker=[URL(f"chunked://{server}") for server in servers],
-        broker_credentials=faust_credentials(settings),
         broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / 3,
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=settings.batch_size,
-        consumer_auto_offset_reset="earliest",
-        # aiokafka does not ask for the new leader when a partition without a commit has moved:
-        # it goes on asking the old one until its metadata is this old (by default 5 minutes).
-        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_buffer_maxsize=settings.max_pending_chunks,
         # The rest keeps Faust out of the way of decision 3 of the design.
         stream_wait_empty=False,

@@ -1,88 +1,109 @@
-"""How many messages wait for this worker: by what it has fetched, and by what the brokers say.
+"""How many messages wait for this worker, by what the brokers say.
 
-A consumer knows the end of a partition from its fetches. One that no longer fetches would find that
-there is nothing to do; so the brokers are asked as well, by another client.
+They are asked by a client of its own. The worker's consumer knows the end of a partition from its
+fetches: one that no longer fetches would find that there is nothing to do.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from worker.transport import Consumer
+from worker.chunks import Place
 
 TIMEOUT_S = 5.0
-
-Partition = tuple[str, int]
 
 logger = logging.getLogger(__name__)
 
 
-class Lag:
-    """Follow the ends of the partitions that a worker has.
+class Assigned(Protocol):
+    """What is asked of the worker's consumer."""
 
-    client_config: for librdkafka.
+    def assignment(self) -> Collection[Place]:
+        """Return the partitions that the worker has."""
+        ...
+
+    def highwater(self, tp: Any, /) -> int:
+        """Return the end of a partition, as last heard of; negative before."""
+        ...
+
+
+class Offsets(NamedTuple):
+    """What the brokers say of a partition."""
+
+    begin: int
+    """Of what they still have."""
+    end: int
+    committed: int
+    """Negative where nothing is."""
+
+
+class Lag:
+    """Follow how much of the partitions that a worker has is not stored yet.
+
+    client_config: for librdkafka. group: of the workers.
     """
 
-    def __init__(self, client_config: Mapping[str, Any]) -> None:
-        self._client_config = dict(client_config)
-        self._consumer: Consumer | None = None
-        self._admin: AdminClient | None = None
-        self._ends: dict[Partition, int] = {}
+    def __init__(self, client_config: Mapping[str, Any], group: str) -> None:
+        self._client_config = {"log_level": 0, **client_config}
+        self._group = group
+        self._consumer: Assigned | None = None
+        self._clients: tuple[AdminClient, Consumer] | None = None
+        self._lag: dict[Place, int] = {}
         self.brokers_answer = True
         """Whether they did when they were asked last."""
 
-    def follow(self, consumer: Consumer) -> None:
-        """Say whose partitions they are, once it has been given some."""
+    def follow(self, consumer: Assigned) -> None:
+        """Say whose partitions they are."""
         self._consumer = consumer
 
-    def by_partition(self) -> dict[Partition, int]:
-        """Return how many messages of each partition are not stored yet; nothing is asked."""
-        if self._consumer is None:
-            return {}
-        found = {}
-        for tp, state in _states(self._consumer).items():
-            # What is committed follows a second later; and where nothing is left of what was, the
-            # brokers have deleted it, it does not follow at all.
-            done: int | None = self._consumer._committed_offset.get(cast("Any", tp))
-            if not self._consumer.has_unstored(tp[0]) and state._position is not None:
-                done = state._position
-            end = max(state.highwater or 0, self._ends.get(tp, 0))
-            found[tp] = max(0, end - (done or 0))
-        return found
+    def by_partition(self) -> dict[Place, int]:
+        """Return how many messages of each partition were not committed when that was asked."""
+        own = set() if self._consumer is None else set(self._consumer.assignment())
+        return {place: num for place, num in self._lag.items() if place in own}
 
     async def ask(self) -> None:
-        """Ask the brokers for the ends of this worker's partitions."""
-        partitions = [] if self._consumer is None else list(_states(self._consumer))
-        if not partitions:
+        """Ask the brokers about this worker's partitions."""
+        consumer = self._consumer
+        places = [] if consumer is None else list(consumer.assignment())
+        if consumer is None or not places:
             return
         try:
-            self._ends = await asyncio.to_thread(self._ask, partitions)
-            self.brokers_answer = True
+            found = await asyncio.to_thread(self._ask, places)
         except KafkaException as error:
             if self.brokers_answer:
-                logger.warning("brokers do not say where partitions end: %s", error.args[0].name())
+                logger.warning("the brokers do not say what waits: %s", error.args[0].name())
             self.brokers_answer = False
+            return
+        self.brokers_answer = True
+        for place, each in found.items():
+            # The embedded broker does not tell the end; what comes with messages is right.
+            end = max(each.end, consumer.highwater(place))
+            self._lag[place] = max(0, end - max(each.committed, each.begin))
 
-    def _ask(self, partitions: list[Partition]) -> dict[Partition, int]:
-        if self._admin is None:
-            self._admin = AdminClient({"log_level": 0, **self._client_config})
-        wanted = {TopicPartition(*each): OffsetSpec.latest() for each in partitions}
-        asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
-        return {
-            (each.topic, each.partition): int(future.result().offset)
-            for each, future in asked.items()
+    def _ask(self, places: list[Place]) -> dict[Place, Offsets]:
+        if self._clients is None:
+            own = {**self._client_config, "group.id": self._group, "enable.auto.commit": False}
+            # The second never subscribes: it asks for the group's offsets without joining it.
+            self._clients = AdminClient(self._client_config), Consumer(own)
+        admin, group = self._clients
+        partitions = [TopicPartition(*place) for place in places]
+        committed = {
+            (each.topic, each.partition): each.offset
+            for each in group.committed(partitions, TIMEOUT_S)
         }
-
-
-def _states(consumer: Consumer) -> dict[Partition, Any]:
-    """Return what aiokafka, in its own thread, knows of each partition that is assigned now."""
-    inner = cast("Any", consumer._thread)._consumer
-    subscription = None if inner is None else inner._subscription.subscription
-    assignment = None if subscription is None else subscription.assignment
-    if assignment is None:
-        return {}
-    return {(tp.topic, tp.partition): assignment.state_value(tp) for tp in assignment.tps}
+        begins, ends = (
+            admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT_S)
+            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+        )
+        return {
+            (each.topic, each.partition): Offsets(
+                begins[each].result().offset,
+                ends[each].result().offset,
+                committed[each.topic, each.partition],
+            )
+            for each in partitions
+        }

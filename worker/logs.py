@@ -4,12 +4,14 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from worker import fetching
+
 
 def set_up_logging(level: str, log_format: str) -> None:
     """Log from `level` on; log_format: `text` or `json`."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if level != "DEBUG":
-        for noisy in ("faust", "mode", "aiokafka"):
+        for noisy in ("faust", "mode"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(Sparing(10.0))
@@ -42,10 +44,7 @@ class JsonLines(logging.Formatter):
 
 
 class Sparing(logging.Filter):
-    """Let a message of the Kafka client pass once in a while.
-
-    aiokafka logs every failed connection: 5,000 lines for 11 s without a broker.
-    """
+    """Let what the Kafka client says pass once in a while: it tells of every failed connection."""
 
     def __init__(self, interval_s: float) -> None:
         super().__init__()
@@ -54,7 +53,7 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record passes."""
-        if not record.name.startswith("aiokafka"):
+        if record.name != fetching.__name__:
             return True
         kind = (record.name, str(record.msg))
         passes = record.created - self._last.get(kind, -self._interval_s) >= self._interval_s

@@ -21,7 +21,7 @@ from worker.metrics import Metrics
 from worker.settings import PREFIX, Settings
 
 LOOK_S = 1.0
-ASK_EVERY = 5
+ASK_EVERY = 2
 """Looks until the brokers are asked again."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -27,6 +27,7 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.bygone import Sieve
+from worker.chunks import Chunk
 from worker.click_log import ClickLog
 from worker.delivery import Delivery, Update
 from worker.erasures import Erasures
@@ -39,7 +40,6 @@ from worker.reader_store import Held, PageUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import dependency_of, is_transient
 from worker.serving import Serving
-from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
@@ -146,12 +146,7 @@ class Pipeline:
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
                 for chunk in chunks:
                     logger.warning(
-                        "%s[%d] up to offset %d: %s; again in %.1f s",
-                        chunk.topic,
-                        chunk.partition,
-                        chunk.next_offset - 1,
-                        type(error).__name__,
-                        delay_s,
+                        "%s: %s; again in %.1f s", chunk.place, type(error).__name__, delay_s
                     )
                 await asyncio.sleep(delay_s)
 

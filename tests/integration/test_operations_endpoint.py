@@ -10,10 +10,11 @@ import pytest
 
 from schemas.errors import SettingsError, UnavailableError
 from schemas.topics import Topics
+from worker.chunks import Place
 from worker.health import check
 from worker.health_state import HealthState
 from worker.intake import decoder_of, sort_records
-from worker.lag import Lag, Partition
+from worker.lag import Lag
 from worker.metrics import Metrics
 from worker.operations import Operations, listen
 from worker.settings import Settings
@@ -25,10 +26,10 @@ class KnownLag(Lag):
     """Messages that wait, as a test says."""
 
     def __init__(self) -> None:
-        super().__init__({})
-        self.waiting: dict[Partition, int] = {}
+        super().__init__({}, "group")
+        self.waiting: dict[Place, int] = {}
 
-    def by_partition(self) -> dict[Partition, int]:
+    def by_partition(self) -> dict[Place, int]:
         return self.waiting
 
 
