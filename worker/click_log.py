@@ -82,6 +82,10 @@ class ClickLog:
         self._fit_after = -math.inf
         self._lock = asyncio.Lock()
 
+    def look_in(self, catalogue: Catalogue) -> None:
+        """Look articles up in another catalogue from now on."""
+        self._catalogue = catalogue
+
     async def follow(self) -> None:
         """Count what has been put on the log since the last call; the first loads a checkpoint."""
         async with self._lock:

@@ -52,6 +52,17 @@ def is_transient(error: Exception) -> bool:
     return _TRANSIENT_REPLIES.search(reply) is not None
 
 
+def dependency_of(error: Exception) -> str:
+    """Name what a transient error is the fault of: `redis`, `kafka`, or `other`.
+
+    >>> dependency_of(redis.exceptions.ConnectionError()), dependency_of(UnavailableError())
+    ('redis', 'kafka')
+    """
+    if isinstance(error, ERRORS):
+        return "redis"
+    return "kafka" if isinstance(error, UnavailableError) else "other"
+
+
 def connect(settings: Settings) -> Client:
     """Return a client; nothing is sent before its first use.
 

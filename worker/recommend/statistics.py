@@ -78,6 +78,7 @@ class Statistics:
         self.co: CoClicks = empty_co_clicks(slots)
         self.terms: Terms = empty_terms()
         options = options or Blend()
+        self._usual = options.weights
         self._start = partial(starting_blend, options.weights, learned)
         self.blend: BlendState = self._start()
         self.scale = scale_of(self.blend)
@@ -158,6 +159,14 @@ class Statistics:
         self._numbers = Numbering()
         self.num_renumbered += 1
         self.num_changes += 1
+
+    def begin_with(self, learned: LearnedBlend | None) -> None:
+        """Begin with another blend: at the next reset; at once where nothing has been learned."""
+        self._start = partial(starting_blend, self._usual, learned)
+        if not self._learning_rate or not self.num_counted:
+            self.blend = self._start()
+            self.scale = scale_of(self.blend)
+            self.num_changes += 1
 
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""
