@@ -39,7 +39,8 @@ def clicks(seed: int, article_ids: list[str], num_readers: int, begin_ms: int) -
 class Load:
     """Publish clicks at a rate, in a thread, from `with` to the end of its block.
 
-    rate: clicks a second; those that brokers could not take are published when they can.
+    Another `with` goes on with the next click. rate: clicks a second; those that brokers could not
+    take are published when they can.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Load:
         seed: int = 1,
     ) -> None:
         self._site = site
-        self._stream = (seed, article_ids, num_readers, begin_ms)
+        self._arguments = (seed, article_ids, num_readers, begin_ms)
+        self._stream = clicks(*self._arguments)
         self._rate = rate
         self._num_sent = 0
         self._num_arrived = 0
         self._error: KafkaError | None = None
         self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._publish)
+        self._thread: threading.Thread | None = None
 
     @property
     def num_arrived(self) -> int:
@@ -68,9 +70,11 @@ class Load:
 
     def sent(self) -> Iterator[Click]:
         """Yield what has been published, from the beginning."""
-        return islice(clicks(*self._stream), self._num_sent)
+        return islice(clicks(*self._arguments), self._num_sent)
 
     def __enter__(self) -> Self:
+        self._ends.clear()
+        self._thread = threading.Thread(target=self._publish)
         self._thread.start()
         return self
 
@@ -81,6 +85,7 @@ class Load:
         traceback: TracebackType | None,
     ) -> None:
         self._ends.set()
+        assert self._thread is not None
         self._thread.join()
         if kind is None:
             assert self._error is None, self._error
@@ -96,11 +101,10 @@ class Load:
                 "log_level": 0,
             }
         )
-        began = time.monotonic()
-        stream = clicks(*self._stream)
+        began, already = time.monotonic(), self._num_sent
         while not self._ends.is_set():
-            due = int((time.monotonic() - began) * self._rate) - self._num_sent
-            for click in islice(stream, due):
+            due = already + int((time.monotonic() - began) * self._rate) - self._num_sent
+            for click in islice(self._stream, due):
                 self._send(producer, click)
             producer.poll(TICK_S)
         producer.flush(120)

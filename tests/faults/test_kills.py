@@ -6,14 +6,13 @@ import signal
 import time
 from pathlib import Path
 
-from schemas import keys
 from schemas.reading_set import ReadingSet
-from tests.e2e.installation import Installation, installation, wait_until
+from tests.e2e.installation import installation
 from tests.faults.conftest import Pick
 from tests.faults.load import Load
 from tests.faults.outcome import Undisturbed, check_outcome
+from tests.faults.work import wait_for_work
 from tests.kafka_broker import TestBroker
-from worker.local.server import RunningServer
 
 SEED = 7
 LIFE_S = 8.0
@@ -48,15 +47,3 @@ def test_a_worker_killed_at_random_moments_loses_nothing(
         last = site.start_worker()
         check_outcome(site, undisturbed, load.sent())
         assert last.is_alive()
-
-
-def wait_for_work(site: Installation, worker: RunningServer) -> None:
-    """Wait until clicks are stored by the worker, the only one that runs."""
-    before = newest_entry(site)
-    wait_until("stored clicks", lambda: not worker.is_alive() or newest_entry(site) != before, 60.0)
-
-
-def newest_entry(site: Installation) -> object:
-    """Return the id of the newest entry of the click log."""
-    found = site.redis.xrevrange(keys.CLICK_LOG, count=1)
-    return found[0][0] if found else None
