@@ -56,7 +56,8 @@ class Load:
         self._site = site
         self._arguments = (seed, article_ids, num_readers, begin_ms)
         self._stream = clicks(*self._arguments)
-        self._rate = rate
+        self.rate = rate
+        """May be changed between one block and the next."""
         self._num_sent = 0
         self._num_arrived = 0
         self._error: KafkaError | None = None
@@ -103,7 +104,7 @@ class Load:
         )
         began, already = time.monotonic(), self._num_sent
         while not self._ends.is_set():
-            due = already + int((time.monotonic() - began) * self._rate) - self._num_sent
+            due = already + int((time.monotonic() - began) * self.rate) - self._num_sent
             for click in islice(self._stream, due):
                 self._send(producer, click)
             producer.poll(TICK_S)
