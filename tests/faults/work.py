@@ -11,7 +11,7 @@ def newest_entry(site: Installation) -> object:
     return found[0][0] if found else None
 
 
-def wait_for_work(site: Installation, worker: RunningServer, timeout_s: float = 60.0) -> None:
+def wait_for_work(site: Installation, worker: RunningServer, timeout_s: float = 90.0) -> None:
     """Wait until more clicks are stored, by whatever worker; no longer than this one lives."""
     before = newest_entry(site)
 
