@@ -37,6 +37,7 @@ from worker.gathering import Gatherer
 from worker.impressions import Impressions
 from worker.kafka_security import faust_credentials, librdkafka_config
 from worker.model import Model
+from worker.overtaken import Overtaken
 from worker.pipeline import Pipeline
 from worker.reader_store import ReaderStore
 from worker.recommend.options import read_options
@@ -167,6 +168,10 @@ def build_app(settings: Settings, model: Model) -> App:
             lambda: Emitter(client_config, compression="none"),
             settings.topics,
             log_features=settings.log_features,
+        ),
+        # Half of it: a worker is silent from its last heartbeat on, which is up to a third ago.
+        overtaken=Overtaken(
+            redis, lambda: app.consumer_generation_id, settings.session_timeout_s / 2
         ),
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
     )

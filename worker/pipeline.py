@@ -22,7 +22,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
@@ -37,6 +36,7 @@ from worker.front_pages import FrontPages
 from worker.gathering import Turn
 from worker.impressions import Impressions
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
+from worker.overtaken import Moment, Overtaken, Update
 from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
@@ -47,8 +47,6 @@ MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
-
-Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +67,7 @@ class Pipeline:
         click_log: ClickLog,
         emitter: Emitter,
         erasures: Erasures,
+        overtaken: Overtaken,
         is_pending: Callable[[str], bool] = lambda _: False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -82,6 +81,7 @@ class Pipeline:
         self._click_log = click_log
         self._emitter = emitter
         self._erasures = erasures
+        self._overtaken = overtaken
         self._is_pending = is_pending
         self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
@@ -150,13 +150,13 @@ class Pipeline:
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
-            num_withdrawals = self._erasures.num_withdrawals
+            num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
             intake = self._sort(chunks)
             sieve = Sieve(intake.sent_ms)
             updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
-            await self._deliver(updates, intake.bad, sieve, num_withdrawals)
+            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began)
         finally:
             turn.delivery.release()
 
@@ -317,8 +317,9 @@ class Pipeline:
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
             num_withdrawals, sieve = self._erasures.num_withdrawals, Sieve({})
+            began = self._overtaken.now()
             updates = await self._update({user_id: [] for user_id in part}, sieve)
-            await self._deliver(updates, (), sieve, num_withdrawals)
+            await self._deliver(updates, (), sieve, num_withdrawals, began)
         await self._readers.done_waiting(waiting)
 
     async def _deliver(
@@ -327,15 +328,21 @@ class Pipeline:
         bad: Iterable[BadMessage],
         sieve: Sieve,
         num_withdrawals: int,
+        began: Moment,
     ) -> None:
         """Send what was stored and what is bad, and wait until all of it has arrived.
 
-        num_withdrawals: as it was before anything was read; see `Erasures.look_again`.
+        num_withdrawals, began: as they were before anything was read; see `Erasures.look_again`
+        and `Overtaken`.
         """
         failures_before = self._emitter.num_failures
         self._emit(updates)
         self._bury(bad)
         await self._emitter.delivered(failures_before)
+        while updates and self._overtaken.is_possible(began):
+            began = self._overtaken.now()
+            self._emit(await self._overtaken.newer(updates))
+            await self._emitter.delivered(failures_before)
         await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
 
     def _emit(self, updates: Iterable[Update]) -> None:

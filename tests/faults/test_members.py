@@ -17,8 +17,8 @@ from tests.kafka_broker import TestBroker
 SEED = 11
 
 PILES_UP_S = 2.0
-STORED_ENTRIES = 6
-"""On the click log, of 128 readers each: a part has 512."""
+STORED_ENTRIES = range(3, 11)
+"""On the click log, of 128 readers each: a part has 512, and a batch about 1,200."""
 
 SETTLES_S = 2.0
 """What a worker that wakes up had in progress is done by then."""
@@ -58,6 +58,7 @@ def test_a_frozen_worker_does_not_undo_its_successors_work(
     undisturbed: Undisturbed,
     pick: Pick[int],
 ) -> None:
+    draw = random.Random(SEED)
     with installation(kafka.bootstrap_servers, bundle, tmp_path) as site:
         site.replay().articles(ReadingSet(newsroom))
         load = Load(
@@ -67,11 +68,11 @@ def test_a_frozen_worker_does_not_undo_its_successors_work(
             with load:
                 # Clicks have piled up: a large batch, which is stored part by part.
                 time.sleep(PILES_UP_S)
-                before = num_entries(site)
+                enough = num_entries(site) + draw.choice(STORED_ENTRIES)
                 freezes = site.start_worker()
-                while num_entries(site) < before + STORED_ENTRIES:
+                while num_entries(site) < enough:
                     time.sleep(0.001)
-                # A part is stored, another follows, and nothing has been sent.
+                # In the midst of storing, or when all is stored and is about to be sent.
                 os.kill(freezes.pid, signal.SIGSTOP)
                 successor = site.start_worker()
                 wait_for_work(site, successor)
