@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo up test bench lint format schemas clean
+.PHONY: demo up test soak bench lint format schemas clean
 
 demo: $(VENV)/.demo          ## generate, train, start everything, show two readers, stop
 	$(BIN)/frontpage up --once
@@ -15,6 +15,9 @@ up: $(VENV)/.demo            ## the same, and stay until Ctrl-C
 
 test: $(VENV)/.dev           ## the whole test suite
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.dev           ## fault scenarios at full length; options: make soak SOAK='--minutes 10'
+	$(BIN)/python -m pytest tests/faults --long $(SOAK)
 
 bench: $(VENV)/.bench        ## the worker beside others; options: make bench BENCH='--long'
 	$(BIN)/python -m tests.benchmarks.stream $(BENCH)

@@ -40,6 +40,7 @@ from worker.logs import set_up_logging
 from worker.metrics import Metrics
 from worker.model import Model
 from worker.operations import Operations, listen
+from worker.overtaken import Overtaken
 from worker.pipeline import Pipeline
 from worker.recommend.options import read_options
 from worker.recommend.statistics import Statistics
@@ -186,6 +187,10 @@ def build_app(settings: Settings, model: Model) -> App:
         ),
         metrics=metrics,
         health=health,
+        # Half of it: a worker is silent from its last heartbeat on, which is up to a third ago.
+        overtaken=Overtaken(
+            redis, lambda: app.consumer_generation_id, settings.session_timeout_s / 2
+        ),
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
         compare=(lambda _: None) if shadow is None else shadow.offer,
     )
