@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from worker.articles import Articles
 from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
+from worker.consumer_group import has_worked_before
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
@@ -72,11 +73,17 @@ class App(faust.App):
     gatherers: Sequence[Gatherer] = ()
     redis: Client
     fetch_wait_s: float
+    has_lost_state: Callable[[], bool]
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
         num_articles = await self.pipeline.load_catalogue()
         logger.info("catalogue: %d articles", num_articles)
+        if await asyncio.to_thread(self.has_lost_state):
+            logger.warning(
+                "Redis is empty, but clicks have been processed before: histories hold what comes "
+                "from now on; stop the workers and run `frontpage rebuild`"
+            )
         leave_alone_what_stays()
         await super().on_start()
 
@@ -172,6 +179,7 @@ def build_app(settings: Settings, model: Model) -> App:
     )
     app.pipeline = pipeline
     app.redis = redis
+    app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
     app.fetch_wait_s = settings.fetch_wait_s
     app.on_before_shutdown.connect(app.drain)
     gatherers: list[Gatherer] = []

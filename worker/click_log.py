@@ -74,6 +74,8 @@ class ClickLog:
         self._ttl_ms = ttl_ms
         self._waits_for_fits = waits_for_fits
         self._epoch: bytes | None = None
+        self.found_nothing = False
+        """Whether Redis held no statistics when these began: a new one, or one that was emptied."""
         self._position = "0-0"
         self._checkpointed = "0-0"
         self._num_since = 0
@@ -137,9 +139,13 @@ class ClickLog:
     async def _begin(self) -> None:
         """Begin with the statistics that Redis holds, or with none in an empty one."""
         drawn = uuid4().hex.encode()
-        await self._client.set(keys.STATISTICS_EPOCH, drawn, nx=True, px=self._ttl_ms)
+        is_new: Any = await self._client.set(keys.STATISTICS_EPOCH, drawn, nx=True, px=self._ttl_ms)
+        self.found_nothing = bool(is_new)
         if self._epoch is not None:
-            logger.warning("Redis came back without its statistics: they begin anew")
+            logger.warning(
+                "Redis came back empty: statistics begin anew, and histories hold what comes from "
+                "now on; stop the workers and run `frontpage rebuild`"
+            )
         self._epoch = cast("Any", await self._client.get(keys.STATISTICS_EPOCH))
         self._statistics.reset()
         self._position = self._checkpointed = "0-0"
