@@ -55,11 +55,11 @@ class Plan(NamedTuple):
         }
 
     def num_messages(self) -> dict[str, int]:
-        """Return how many messages of each topic there are to be read, at most."""
+        """Return how many messages of each topic are to be read; what is compacted away counts."""
         offsets, found = self.offsets, dict[str, int]()
         for place, extent in self.extents.items():
-            begin = max(extent.begin, offsets.get(place, extent.begin))
-            found[place[0]] = found.get(place[0], 0) + max(0, extent.end - begin)
+            begin = offsets.get(place, extent.begin)
+            found[place[0]] = found.get(place[0], 0) + extent.end - begin
         return found
 
     def cut(self) -> dict[str, int | None]:

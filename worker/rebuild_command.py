@@ -105,7 +105,7 @@ async def _num_keys(client: Client) -> int:
 
 def _what_is_gone(cut: dict[str, int | None]) -> str:
     parts = [
-        f"{topic} has nothing any more"
+        f"{topic} has nothing left of a partition"
         if first_ms is None
         else f"{topic} reaches back to {from_ms(first_ms):%Y-%m-%dT%H:%M:%SZ} only"
         for topic, first_ms in cut.items()
