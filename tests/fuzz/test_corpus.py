@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.records import MAX_MESSAGE_BYTES
 from tests.fuzz.decoder import CORPUS, MAX_BYTES
+from tests.fuzz.keep import keep
 from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import NOW_MS, TARGETS, check, outcome
 
@@ -81,6 +82,19 @@ def test_a_longer_one_is_refused_unread() -> None:
     for target in TARGETS:
         reason = outcome(target.decode, b"[" * (MAX_MESSAGE_BYTES + 1))
         assert reason == ("invalid" if target.by_key else "oversized"), target.name
+
+
+def test_what_takes_a_new_way_is_kept(tmp_path: Path) -> None:
+    found, corpus = tmp_path / "found", tmp_path / "corpus"
+    for path in (found, corpus):
+        path.mkdir()
+    click = b'{"user_id":"u","article_id":"a","timestamp":5}'
+    (corpus / "click").write_bytes(b"\0\3" + click)
+    (found / "another").write_bytes(b"\0\3" + click.replace(b'"u"', b'"v"'))
+    (found / "refused").write_bytes(b"\0\3{")
+    (found / "also-refused").write_bytes(b"\0\3{{{{")
+    assert keep(found, corpus) == 1
+    assert {path.read_bytes() for path in corpus.iterdir()} == {b"\0\3" + click, b"\0\3{"}
 
 
 def test_a_mutation_is_json_where_the_message_was() -> None:
