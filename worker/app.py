@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,23 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
+from worker import fetching
 from worker.article_store import ArticleStore
 from worker.articles import Articles
 from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
+from worker.chunks import Chunk
 from worker.click_log import ClickLog
 from worker.consumer_group import has_worked_before
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
 from worker.eye import Eye
+from worker.fetching import consumer_config
 from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
 from worker.impressions import Impressions
-from worker.kafka_security import faust_credentials, librdkafka_config
+from worker.kafka_security import librdkafka_config
 from worker.model import Model
 from worker.pipeline import Pipeline
 from worker.reader_store import ReaderStore
@@ -47,12 +50,10 @@ from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
 from worker.renewals import Renewals
 from worker.settings import PREFIX, Settings
-from worker.transport import CODEC, Chunk, Consumer, NoTables
+from worker.transport import CODEC, Consumer, NoTables
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
-
-METADATA_MAX_AGE_MS = 5_000
 
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
@@ -72,7 +73,7 @@ class App(faust.App):
     pipeline: Pipeline
     gatherers: Sequence[Gatherer] = ()
     redis: Client
-    fetch_wait_s: float
+    consumer_config: Mapping[str, Any]
     has_lost_state: Callable[[], bool]
 
     async def on_start(self) -> None:
@@ -128,7 +129,7 @@ class App(faust.App):
 
     async def on_stop(self) -> None:
         """Stop within the time that container platforms give, whatever does not answer."""
-        # Without brokers aiokafka commits and leaves its group for ever. What is not committed
+        # Without brokers a commit and leaving the group may take for ever. What is not committed
         # is delivered again, so leaving at once costs nothing but the repetition.
         watchdog = threading.Timer(LAST_RESORT_S, os._exit, (1,))
         watchdog.daemon = True
@@ -171,7 +172,7 @@ def build_app(settings: Settings, model: Model) -> App:
         emitter=Emitter(client_config),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
-            lambda: Emitter(client_config, compression="none"),
+            lambda: Emitter(client_config),
             settings.topics,
             log_features=settings.log_features,
         ),
@@ -180,7 +181,13 @@ def build_app(settings: Settings, model: Model) -> App:
     app.pipeline = pipeline
     app.redis = redis
     app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
-    app.fetch_wait_s = settings.fetch_wait_s
+    app.consumer_config = consumer_config(
+        client_config,
+        settings.app_id,
+        session_timeout_s=settings.session_timeout_s,
+        fetch_wait_s=settings.fetch_wait_s,
+        most_records=settings.batch_size,
+    )
     app.on_before_shutdown.connect(app.drain)
     gatherers: list[Gatherer] = []
     # One agent per topic: articles are encoded while clicks go on.
@@ -248,15 +255,9 @@ def _faust_app(settings: Settings) -> App:
     return App(
         settings.app_id,
         broker=[URL(f"chunked://{server}") for server in servers],
-        broker_credentials=faust_credentials(settings),
         broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / 3,
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=settings.batch_size,
-        consumer_auto_offset_reset="earliest",
-        # aiokafka does not ask for the new leader when a partition without a commit has moved:
-        # it goes on asking the old one until its metadata is this old (by default 5 minutes).
-        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_buffer_maxsize=settings.max_pending_chunks,
         # The rest keeps Faust out of the way of decision 3 of the design.
         stream_wait_empty=False,
@@ -301,17 +302,14 @@ def run_app(app: App, log_level: str) -> None:
 def _set_up_logging(level: str) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if level != "DEBUG":
-        for noisy in ("faust", "mode", "aiokafka"):
+        for noisy in ("faust", "mode"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(Sparing(10.0))
 
 
 class Sparing(logging.Filter):
-    """Let a message of the Kafka client pass once in a while.
-
-    aiokafka logs every failed connection: 5,000 lines for 11 s without a broker.
-    """
+    """Let what the Kafka client says pass once in a while: it tells of every failed connection."""
 
     def __init__(self, interval_s: float) -> None:
         super().__init__()
@@ -320,7 +318,7 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record passes."""
-        if not record.name.startswith("aiokafka"):
+        if record.name != fetching.__name__:
             return True
         kind = (record.name, str(record.msg))
         passes = record.created - self._last.get(kind, -self._interval_s) >= self._interval_s

@@ -23,7 +23,11 @@ from worker.recommend.readers import Kind
 from worker.recommend.recommender import Recommender
 
 LESSONS = 16
-"""Most clicks, and most impressions, of a batch that teach."""
+"""Most clicks, and most impressions, that teach at once."""
+
+LESSONS_PER_S = 100.0
+"""Of the stream's own time. Where batches are small and come fast, nearly every click would teach,
+and lessons take longer than pages do."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -39,6 +43,8 @@ class BatchLessons:
         self._catalogue = catalogue
         self._recommender = recommender
         self._eye = eye
+        self._for_clicks = Allowance(LESSONS_PER_S, LESSONS)
+        self._for_impressions = Allowance(LESSONS_PER_S, LESSONS)
 
     def clicks(
         self,
@@ -46,7 +52,6 @@ class BatchLessons:
         counted: Sequence[Sequence[int]],
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
-        most_lessons: int = LESSONS,
         objecting: NDArray[np.bool_] | None = None,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
@@ -54,13 +59,13 @@ class BatchLessons:
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. most_lessons: how many readers teach.
-        objecting: see `Eye.see`.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        for group, moment_ms in _moments(times_ms, now_ms, most_lessons):
+        most = self._for_clicks.take(len(first), now_ms)
+        for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -103,7 +108,8 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        for group, moment_ms in _moments(times_ms, now_ms):
+        most = self._for_impressions.take(len(times_ms), now_ms)
+        for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before[i] for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -127,15 +133,37 @@ class BatchLessons:
         return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
 
 
-def _moments(
-    times_ms: dict[int, int], now_ms: int, most: int = LESSONS
-) -> Iterator[tuple[list[int], int]]:
+class Allowance:
+    """So many a second of the stream's own time, and no more than `burst` saved up."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_ms = per_s / 1000
+        self._burst = burst
+        self._saved = float(burst)
+        self._last_ms = 0
+
+    def take(self, most: int, now_ms: int) -> int:
+        """Return how many of `most` there may be.
+
+        >>> allowance = Allowance(100.0, 16)
+        >>> allowance.take(20, 1000), allowance.take(4, 1000), allowance.take(4, 1025)
+        (16, 0, 2)
+        """
+        earned = max(now_ms - self._last_ms, 0) * self._per_ms
+        self._saved = min(self._saved + earned, self._burst)
+        self._last_ms = max(self._last_ms, now_ms)
+        taken = min(int(self._saved), most)
+        self._saved -= taken
+        return taken
+
+
+def _moments(times_ms: dict[int, int], now_ms: int, most: int) -> Iterator[tuple[list[int], int]]:
     """Yield the first keys by time, in groups of about the same time, and that time.
 
     >>> minute = 60_000
-    >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute))
+    >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute, 16))
     [([1], 0), ([0, 2], 300001)]
-    >>> list(_moments({0: 5 * minute}, 5 * minute + 7))
+    >>> list(_moments({0: 5 * minute}, 5 * minute + 7, 16))
     [([0], 300007)]
     """
     order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:most]

@@ -25,17 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 class Emitter:
-    """A producer whose deliveries can be waited for.
+    """A producer whose deliveries can be waited for."""
 
-    compression: as librdkafka names it. A worker reads `none` and `gzip` whatever is installed.
-    """
-
-    def __init__(self, client_config: dict[str, Any], compression: str = "lz4") -> None:
+    def __init__(self, client_config: dict[str, Any]) -> None:
         self._producer = connect_producer(
             {
                 **client_config,
                 "linger.ms": 5,
-                "compression.type": compression,
+                "compression.type": "lz4",
                 "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,

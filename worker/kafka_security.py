@@ -1,13 +1,8 @@
-"""One set of Kafka security settings for the two clients: aiokafka in Faust, and librdkafka."""
+"""The Kafka security settings, as librdkafka takes them."""
 
-import ssl
 from typing import Any
 
-from faust import SASLCredentials, SSLCredentials
-from faust.types.auth import CredentialsT
-
-from schemas.errors import SettingsError
-from worker.settings import PREFIX, Settings
+from worker.settings import Settings
 
 
 def librdkafka_config(settings: Settings) -> dict[str, Any]:
@@ -28,35 +23,3 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         config["ssl.certificate.location"] = str(settings.kafka_cert_file)
         config["ssl.key.location"] = str(settings.kafka_key_file)
     return config
-
-
-def faust_credentials(settings: Settings) -> CredentialsT | None:
-    """Return Faust's broker credentials; None for a plain connection.
-
-    Raises:
-        SettingsError: when a certificate or key file cannot be read.
-    """
-    protocol = settings.kafka_security_protocol
-    if protocol == "PLAINTEXT":
-        return None
-    context = _ssl_context(settings) if protocol.endswith("SSL") else None
-    if protocol == "SSL":
-        return SSLCredentials(context=context)
-    return SASLCredentials(
-        username=settings.kafka_username,
-        password=settings.kafka_password,
-        ssl_context=context,
-        mechanism=settings.kafka_sasl_mechanism,
-    )
-
-
-def _ssl_context(settings: Settings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cafile=str(settings.kafka_ca_file) if settings.kafka_ca_file else None
-        )
-        if settings.kafka_cert_file:
-            context.load_cert_chain(str(settings.kafka_cert_file), str(settings.kafka_key_file))
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"{PREFIX}KAFKA_CA_FILE, …_CERT_FILE, …_KEY_FILE: {error}") from error
-    return context

@@ -30,6 +30,7 @@ from schemas.topics import Topics
 from worker.articles import Articles
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
+from worker.chunks import Chunk
 from worker.click_log import ClickLog
 from worker.emitter import Emitter
 from worker.erasures import Erasures
@@ -41,7 +42,6 @@ from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import is_transient
 from worker.renewals import Renewals
-from worker.transport import Chunk
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
@@ -139,12 +139,7 @@ class Pipeline:
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
                 for chunk in chunks:
                     logger.warning(
-                        "%s[%d] up to offset %d: %s; again in %.1f s",
-                        chunk.topic,
-                        chunk.partition,
-                        chunk.next_offset - 1,
-                        type(error).__name__,
-                        delay_s,
+                        "%s: %s; again in %.1f s", chunk.place, type(error).__name__, delay_s
                     )
                 await asyncio.sleep(delay_s)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from schemas.history import ENTRY_BYTES, merge
-from worker.batch_lessons import LESSONS, BatchLessons
+from worker.batch_lessons import BatchLessons
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
 from worker.profiling import objections
@@ -56,10 +56,8 @@ class Renewals:
         try:
             for start in range(0, len(user_ids), READERS_PER_PART):
                 part = slice(start, start + READERS_PER_PART)
-                # Lessons are few in a batch, and those that come first are as good as any.
-                most_lessons = 0 if start else LESSONS
                 own = {user_id: clicks[user_id] for user_id in user_ids[part]}
-                made = await self._make(own, held.of(part), now_ms, news_ms, most_lessons)
+                made = await self._make(own, held.of(part), now_ms, news_ms)
                 updates += made
                 writes.append(asyncio.create_task(self._readers.write(made)))
                 for _ in range(STEPS_TO_SEND):
@@ -78,7 +76,6 @@ class Renewals:
         found: Held,
         now_ms: int,
         news_ms: int,
-        most_lessons: int,
     ) -> list[ReaderUpdate]:
         """Return what is to be stored of the readers who have a click at all."""
         user_ids, held = list(clicks), found.histories
@@ -102,7 +99,6 @@ class Renewals:
             [counted_positions(held[i], merged[i], clicks[user_ids[i]]) for i in read],
             [page.membership for page in pages],
             news_ms,
-            most_lessons,
             objections(preferences),
         )
         return [

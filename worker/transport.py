@@ -1,48 +1,36 @@
-"""A Faust transport that delivers each fetched chunk of a partition as one message.
+"""A Faust transport that fetches with librdkafka and delivers what it fetched in chunks.
 
 An event costs Faust the same whether it stands for one click or for a fetched chunk of
 thousands. Faust finds this transport by its URL scheme, `chunked://`, through the
 `faust.transports` entry point.
 
 Offsets are committed by our own account, not by Faust's acknowledgements: Faust acknowledges an
-event when its agent raises, is cancelled or is closed, all of which would lose clicks. A chunk
-counts only once `Chunk.stored` is set, and what is committed is the longest run of stored chunks.
+event when its agent raises, is cancelled or is closed, all of which would lose clicks.
 
 Written against faust-streaming 0.15.3 (pinned in pyproject.toml), whose internals it overrides.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, ClassVar, cast
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, NoReturn, cast
 
+from confluent_kafka import KafkaException
 from faust.serializers import codecs
 from faust.tables import TableManager
-from faust.transport.drivers import aiokafka as driver
+from faust.transport import base
+from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP, ConsumerMessage
+
+from worker.chunks import Account, Chunk, Place
+from worker.fetching import Fetching
 
 CODEC = "frontpage-chunk"
 
+REVOKED_COMMIT_S = 3.0
+"""How long partitions that are taken away wait for their last commit."""
 
-class Chunk:
-    """Consecutive messages of one partition, as fetched.
-
-    `records` are aiokafka's, in offset order. Call `set_stored` when everything that follows from
-    them is in Redis and Kafka: only then may `next_offset` be committed.
-    """
-
-    __slots__ = ("next_offset", "partition", "records", "stored", "topic")
-
-    def __init__(self, topic: str, partition: int, records: list[Any]) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.records = records
-        self.next_offset: int = records[-1].offset + 1
-        self.stored = False
-
-    def set_stored(self) -> None:
-        """Say that the chunk may be committed; what it held is let go."""
-        self.stored = True
-        self.records = []
+logger = logging.getLogger(__name__)
 
 
 class _ChunkCodec(codecs.Codec):
@@ -58,53 +46,61 @@ class _ChunkCodec(codecs.Codec):
 codecs.register(CODEC, _ChunkCodec())
 
 
-class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Wait in a fetch as long as the settings say, where Faust has a number of its own."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = round(cast("Any", self.app).fetch_wait_s * 1000)
-        return consumer
-
-
-class Consumer(driver.Consumer):
+class Consumer(FaustConsumer):
     """Deliver chunks and commit what is stored."""
-
-    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._chunks: dict[TP, deque[Chunk]] = {}
-        # Counts how often positions were set back. What was fetched under an earlier count is
-        # dropped and fetched again: it may lie beyond clicks that are not stored yet.
+        self._account = Account()
+        self._fetching: Fetching | None = None
+        self._assigned: set[TP] = set()
+        # Counts rebalances: what was fetched before one is not ours any more.
         self._epoch = 0
+        self._committing = asyncio.Lock()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group, for these topics."""
+        if self._fetching is None:
+            app = cast("Any", self.app)
+            self._fetching = Fetching(
+                app.consumer_config,
+                self._on_revoked,
+                self._on_assigned,
+                most_records=app.conf.broker_max_poll_records,
+                hung_s=app.conf.broker_session_timeout,
+            )
+        self._fetching.start(topics)
+
+    async def on_stop(self) -> None:
+        """Commit what is stored, and leave the group."""
+        await super().on_stop()
+        if self._fetching is not None:
+            await self._fetching.stop()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """Fetch, and yield one message per partition that had something."""
+        """Fetch, and yield one message per topic that had something."""
+        await self._flow()
+        if self._fetching is None or self.should_stop:
+            return
+        fetched = await self._fetching.take(timeout)
+        epoch = self._epoch
+        for topic, records in fetched.items():
+            # Of a new assignment something may be there before Faust is ready for it.
+            await self._flow()
+            if epoch != self._epoch or self.should_stop:
+                return  # a rebalance came between: it is all fetched again, by whoever has it
+            chunk = Chunk(topic, records)
+            self._account.hand_out(chunk)
+            places = [TP(topic, partition) for partition in chunk.ends]
+            for place in places:
+                self.app.monitor.track_tp_end_offset(place, self.highwater(place))
+            # Faust would drop what lies before the last offset it saw.
+            self._read_offset[places[0]] = None
+            yield places[0], self._chunk_message(places[0], chunk)
+
+    async def _flow(self) -> None:
         if not self.flow_active:
             await self.wait(cast("Any", self.can_resume_flow))
-        epoch = self._epoch
-        records, active = await self._wait_next_records(timeout)
-        if records is None or self.should_stop:
-            return
-        if not self.flow_active or epoch != self._epoch:
-            await self._try_to_seek()
-            return
-        for tp, fetched in records.items():
-            if not self.flow_active or epoch != self._epoch:
-                return  # a rebalance came between; it sets the positions back itself
-            if not fetched or not (
-                active is None or tp in active or tp in self._buffered_partitions
-            ):
-                continue
-            chunk = Chunk(tp.topic, tp.partition, list(fetched))
-            self._chunks.setdefault(tp, deque()).append(chunk)
-            # Faust would drop what lies before the last offset it saw, as after a topic was
-            # made anew, and the account would wait for the dropped chunk for ever.
-            self._read_offset[tp] = None
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            yield tp, self._chunk_message(tp, chunk)
 
     def _chunk_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]
@@ -113,7 +109,7 @@ class Consumer(driver.Consumer):
             tp.partition,
             last.offset,
             last.timestamp / 1000.0,
-            last.timestamp_type,
+            0,
             None,
             None,
             cast("Any", chunk),
@@ -124,73 +120,131 @@ class Consumer(driver.Consumer):
             generation_id=self.app.consumer_generation_id,
         )
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (
-            tp for tp in list(self._chunks) if topics is None or tp in topics or tp.topic in topics
-        )
+    def on_buffer_full(self, tp: TP) -> None:
+        """Fetch no more of a topic for now."""
+        if self._fetching is not None:
+            self._fetching.set_full(tp.topic, True)
 
-    def _new_offset(self, tp: TP) -> int | None:
-        """Return the offset after the longest run of stored chunks; None when nothing is new."""
-        chunks = self._chunks.get(tp)
-        offset = None
-        while chunks and chunks[0].stored:
-            offset = chunks.popleft().next_offset
-        if offset is not None:
-            # Faust's own bookkeeping of acknowledged offsets is not read, but would grow.
-            self._acked[tp].clear()
-            self._acked_index[tp].clear()
-        return offset
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Go on with a topic."""
+        if self._fetching is not None:
+            self._fetching.set_full(tp.topic, False)
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Ignore gaps: Faust would take the offsets inside a chunk for missing ones."""
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
+        """Commit what is stored, of all topics; return whether anything was committed."""
+        async with self._committing:
+            ends = self._account.due()
+            if not ends or self._fetching is None:
+                return False
+            epoch = self._epoch
+            try:
+                await self._fetching.commit(ends)
+            except KafkaException as error:
+                # It stays due. After a rebalance it is somebody else's, and not.
+                logger.info("no commit: %s", error.args[0].name())
+                return False
+            if epoch == self._epoch:
+                self._account.committed(ends)
+            return True
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is stored, then forget the partitions' chunks.
+    async def _on_revoked(self, revoked: set[Place]) -> None:
+        """Commit what is stored, then begin a new account.
 
         What is still in progress is not waited for: it is delivered again, to this worker or
         another, and storing it twice changes nothing.
         """
-        await self.commit()
-        for tp in revoked:
-            self._chunks.pop(tp, None)
-        await super().on_partitions_revoked(revoked)
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Start the account of every partition afresh."""
-        self._forget_chunks()
-        await super().on_partitions_assigned(assigned, generation_id)
-
-    async def perform_seek(self) -> None:
-        """Set positions back to what was committed; to the beginning where nothing was."""
-        self._forget_chunks()
-        await super().perform_seek()
-        never_committed = driver.ensure_aiokafka_TPset(
-            tp for tp in self.assignment() if not self._committed_offset[tp]
-        )
-        if never_committed:
-            # aiokafka leaves these where they are, which may be beyond what was dropped.
-            await self._thread.seek_to_beginning(*never_committed)
-
-    async def _try_to_seek(self) -> None:
+        self.app.on_rebalance_start()
         try:
-            await self.perform_seek()
-        except Exception as error:
-            # In the middle of a rebalance nothing is assigned. What follows it seeks by itself.
-            self.log.info("no seek during a rebalance: %s", type(error).__name__)
+            async with asyncio.timeout(REVOKED_COMMIT_S):
+                await self.commit()
+        except TimeoutError:
+            logger.warning("partitions were given away without a commit")
+        self._begin_anew()
+        await self.on_partitions_revoked({TP(*place) for place in revoked})
+        self._assigned = set()
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do not look for stalls: Faust's look fails while a partition has no position yet."""
+    async def _on_assigned(self, assigned: set[Place]) -> None:
+        if not self.app.rebalancing:
+            self.app.on_rebalance_start()
+        self._begin_anew()
+        self._assigned = {TP(*place) for place in assigned}
+        # Only compared with what Faust was given before.
+        cast("Any", self.app).consumer_generation_id = self._epoch
+        await self.on_partitions_assigned(set(self._assigned), self._epoch)
 
-    def _forget_chunks(self) -> None:
+    def _begin_anew(self) -> None:
         self._epoch += 1
-        self._chunks.clear()
+        self._account.forget()
 
     def has_unstored(self, topic: str) -> bool:
         """Tell whether chunks of a topic are handed out and not stored yet."""
-        return any(
-            tp.topic == topic and not all(chunk.stored for chunk in chunks)
-            for tp, chunks in self._chunks.items()
-        )
+        return self._account.has_unstored(topic)
+
+    def assignment(self) -> set[TP]:
+        """Return the partitions that this worker has."""
+        return set(self._assigned)
+
+    def highwater(self, tp: TP) -> int:
+        """Return the end of a partition, as last heard of; negative before."""
+        return -1 if self._fetching is None else self._fetching.highwater(tp)
+
+    def close(self) -> None:
+        """Faust says so when a rebalance finds it stopping: `on_stop` leaves the group."""
+
+    async def perform_seek(self) -> None:
+        """Stay: where a new assignment begins is where it was committed."""
+
+    # What Faust asks of a consumer for tables, transactions and single messages: there are none.
+
+    async def seek_to_committed(self) -> NoReturn:
+        """Positions are never set back."""
+        raise NotImplementedError
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> NoReturn:
+        """Positions are never set back."""
+        raise NotImplementedError
+
+    async def position(self, tp: TP) -> NoReturn:
+        """Of tables."""
+        raise NotImplementedError
+
+    async def earliest_offsets(self, *partitions: TP) -> NoReturn:
+        """Of tables."""
+        raise NotImplementedError
+
+    async def highwaters(self, *partitions: TP) -> NoReturn:
+        """Of tables."""
+        raise NotImplementedError
+
+    async def create_topic(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A misspelt topic is an error, not a new topic."""
+        raise NotImplementedError
+
+    def topic_partitions(self, topic: str) -> NoReturn:
+        """Of tables."""
+        raise NotImplementedError
+
+    def key_partition(self, topic: str, key: Any, partition: Any = None) -> NoReturn:
+        """Faust sends nothing."""
+        raise NotImplementedError
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> NoReturn:
+        raise NotImplementedError
+
+    async def _seek(self, partition: TP, offset: int) -> NoReturn:
+        raise NotImplementedError
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> NoReturn:
+        raise NotImplementedError
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    def _to_message(self, tp: TP, record: Any) -> NoReturn:
+        raise NotImplementedError
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ARG002
+        return iter(())
 
 
 class NoTables(TableManager):
@@ -202,7 +256,17 @@ class NoTables(TableManager):
         await self.recovery.start()
 
 
-class Transport(driver.Transport):
-    """The aiokafka transport with the chunk-delivering consumer."""
+class NoProducer(base.Producer):
+    """Faust sends nothing: see `worker/emitter.py`."""
+
+    async def flush(self) -> None:
+        """Nothing is under way."""
+
+
+class Transport(base.Transport):
+    """librdkafka, fetching chunks."""
 
     Consumer: ClassVar[type[Consumer]] = Consumer
+    Producer: ClassVar[type[NoProducer]] = NoProducer
+    default_port = 9092
+    driver_version = "librdkafka"

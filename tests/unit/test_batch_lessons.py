@@ -5,7 +5,7 @@ import pytest
 
 from schemas.history import article_ref, merge, num_clicks, pack_entry
 from tests.tiny_streams import HOUR_MS, stream_of
-from worker.batch_lessons import LESSONS, BatchLessons, before_click
+from worker.batch_lessons import LESSONS, LESSONS_PER_S, BatchLessons, before_click
 from worker.eye import Eye
 from worker.intake import PackedImpression
 from worker.recommend.log_reader import Told, unpack
@@ -130,6 +130,20 @@ def test_the_first_impressions_of_a_batch_teach_and_all_count() -> None:
     taught = [each.gradient is not None for each in told]
     assert taught == [False] * 5 + [True] * LESSONS
     assert noted.moments_ms == [LESSONS - 1]
+
+
+def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
+    lessons, noted = noting()
+    taught = []
+    for at in range(40):  # 4 clicks in each of 40 batches, 5 ms apart
+        now_ms = HOUR_MS + 5 * at
+        packed = [history((now_ms, "a1")) for _ in range(4)]
+        told = unpack(b"".join(lessons.clicks(packed, [[0]] * 4, [NOBODY] * 4, now_ms)))
+        assert len(told.clicks.counted) == 4
+        taught.append(sum(map(len, noted.clicked)))
+        noted.clicked.clear()
+    assert sum(taught[:4]) == LESSONS
+    assert sum(taught) == pytest.approx(LESSONS + 0.2 * LESSONS_PER_S, abs=2)
 
 
 def test_before_a_click_there_is_what_came_earlier() -> None:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import pytest
 
+from worker.chunks import Chunk, Record
 from worker.gathering import Gatherer, Turn
-from worker.transport import Chunk
 
 
 def chunk(partition: int, size: int) -> Chunk:
-    return Chunk("clicks", partition, [SimpleNamespace(offset=offset) for offset in range(size)])
+    return Chunk(
+        "clicks", [Record("clicks", partition, offset, 0, None, None) for offset in range(size)]
+    )
 
 
 class Gate:
@@ -22,7 +23,7 @@ class Gate:
         self.open = asyncio.Event()
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
-        self.taken.append([each.partition for each in chunks])
+        self.taken.append([partition for each in chunks for partition in each.ends])
         async with turn.work:
             await self.open.wait()
 
@@ -85,7 +86,7 @@ class Deliveries:
 
     async def process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
-            self.begun.append([each.partition for each in chunks])
+            self.begun.append([partition for each in chunks for partition in each.ends])
             await self.working.wait()
         await self.delivered.wait()
 

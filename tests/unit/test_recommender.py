@@ -33,7 +33,9 @@ from worker.recommend.pages import Lesson, Ranked, Tastes
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 
-PLAIN = Options(selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0))
+PLAIN = Options(
+    selection=Selection(diversity=0.0, max_per_tag=0, explore_share=0.0), freshness_ms=0
+)
 NOBODY = bytes(HEADER_BYTES)
 
 
@@ -221,6 +223,7 @@ def test_a_shortlist_ranks_as_everything_does() -> None:
     # What is given is scored by the weights of impressions: let them be those of pages, which
     # nothing has taught yet to differ by age.
     made.statistics.blend.weights[-1] = made.statistics.blend.weights[0]
+    made.statistics.num_changes += 1
     scores, _ = made.score(*reader, NOW_MS, np.array(allowed))
     best = sorted(scores.tolist(), reverse=True)[:10]
     assert found.scores[0].tolist() == pytest.approx(best, abs=1e-3)

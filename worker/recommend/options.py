@@ -1,6 +1,8 @@
 """How to recommend: the file that `FRONTPAGE_RECOMMEND_FILE` names, in TOML.
 
 ```toml
+freshness_ms = 100        # how old what everybody reads "just now" may be; 0: of each batch
+
 [sources]                 # what brings candidates and features; all on unless switched off
 content = false
 
@@ -79,6 +81,8 @@ class Selection(_Strict, frozen=True):
 
 class Options(_Strict, frozen=True):
     """Everything the file can say, with its defaults."""
+
+    freshness_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 100
 
     sources: dict[str, bool] = {}
     filters: Filters = Filters()

@@ -8,6 +8,7 @@ select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,17 @@ TASTE_CLICKS = 20
 NEAR = 8
 """Candidates for what they are about, of the newest articles."""
 
+
+class _Look(NamedTuple):
+    """What was seen from a moment, and by what weights: a page is made by the same all through."""
+
+    moment: Moment
+    weights: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    layout: tuple[int, ...]
+    num_changes: int
+
+
 _SOURCE_OF = np.zeros(NUM_FEATURES, dtype=np.int64)
 for _number, _features in enumerate(SOURCES.values()):
     _SOURCE_OF[list(_features)] = _number
@@ -59,7 +71,7 @@ class Recommender:
         self._layout = Layout(catalogue, statistics, options)
         self._lift: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._lift_counted = 0
-        self._moment: tuple[tuple[int, ...], Moment] | None = None
+        self._look: _Look | None = None
 
     def rank(
         self,
@@ -75,7 +87,8 @@ class Recommender:
         now_ms: the moment the news are seen from. seeds: (B,) int64, what exploration draws
         from; None for no exploration. limits: what is kept of the readers beside their clicks.
         """
-        moment, readers = self._hydrate(reading, tastes, now_ms)
+        seen, readers = self._hydrate(reading, tastes, now_ms)
+        moment, weights, scale = seen.moment, seen.weights, seen.scale
         if limits is not None:
             starts, rows = barred_rows(limits, self.catalogue, self.options.filters, now_ms)
             readers = readers._replace(barred_starts=starts, barred=self._layout.item_of_row[rows])
@@ -83,8 +96,7 @@ class Recommender:
         best = np.full(shape, -1, dtype=np.int64)
         scores = np.zeros(shape, dtype=np.float32)
         own = np.zeros((*shape, NUM_READER), dtype=np.float32)
-        items, co, weights = self.statistics.items, self.statistics.co, self._weights()
-        scale, articles = self.statistics.scale, self._layout.articles
+        items, co, articles = self.statistics.items, self.statistics.co, self._layout.articles
         rank_readers(moment, items, co, articles, readers, weights, scale, best, scores, own)
         options = self.options.selection
         source = np.zeros(shape, dtype=np.int64)
@@ -152,19 +164,19 @@ class Recommender:
         They answer which of these, all of them shown, the reader will click: by the weights of
         impressions.
         """
-        moment, readers = self._hydrate(reading, tastes, now_ms)
+        seen, readers = self._hydrate(reading, tastes, now_ms)
         table = np.zeros((len(rows), NUM_FEATURES), dtype=np.float32)
         describe(
             self._layout.item_of_row[rows],
-            moment,
+            seen.moment,
             self.statistics.items,
             self.statistics.co,
             self._layout.articles,
             readers,
-            self.statistics.scale,
+            seen.scale,
             table,
         )
-        scores: NDArray[np.float64] = table @ self._weights()[-1]
+        scores: NDArray[np.float64] = table @ seen.weights[-1]
         return scores, table
 
     def lessons(
@@ -179,9 +191,9 @@ class Recommender:
         before: what they had read before it; tastes: as of then. clicked: (B,) int64
         catalogue rows, -1 for an article that is not known: nothing is learned from it.
         """
-        moment, readers = self._hydrate(before, tastes, now_ms)
-        stamps = np.zeros(len(moment.open), dtype=np.int64)
-        weights, rare = self._weights(), rarities(self.statistics.co)
+        seen, readers = self._hydrate(before, tastes, now_ms)
+        stamps = np.zeros(len(seen.moment.open), dtype=np.int64)
+        rare = rarities(self.statistics.co)
         lessons = []
         for reader, row in enumerate(clicked.tolist()):
             gradient = np.zeros((NUM_STEPS, NUM_FEATURES))
@@ -191,14 +203,14 @@ class Recommender:
                 kind = learn_click(
                     reader,
                     int(self._layout.item_of_row[row]),
-                    moment,
+                    seen.moment,
                     self.statistics.items,
                     self.statistics.co,
                     rare,
                     self._layout.articles,
                     readers,
-                    weights,
-                    self.statistics.scale,
+                    seen.weights,
+                    seen.scale,
                     stamps,
                     reader + 1,
                     gradient,
@@ -237,20 +249,19 @@ class Recommender:
 
         shown: by reader, catalogue rows (C,) and which were clicked (C,). None where all or none.
         """
-        moment, readers = self._hydrate(reading, tastes, now_ms)
-        weight = self._weights()[-1]
+        seen, readers = self._hydrate(reading, tastes, now_ms)
         gradients: list[NDArray[np.float64] | None] = []
         for reader, (rows, clicked) in enumerate(shown):
             gradient = None
             if clicked.any() and not clicked.all():
                 gradient = learn_shown(
-                    moment,
+                    seen.moment,
                     self.statistics.items,
                     self.statistics.co,
                     self._layout.articles,
                     only(readers, reader),
-                    self.statistics.scale,
-                    weight,
+                    seen.scale,
+                    seen.weights[-1],
                     self._layout.item_of_row[rows],
                     clicked,
                 )
@@ -259,19 +270,51 @@ class Recommender:
         return gradients
 
     def _weights(self) -> NDArray[np.float64]:
-        weights = self.statistics.blend.weights
-        if not len(self._off):
-            return weights
-        weights = weights.copy()
+        weights = self.statistics.blend.weights.copy()
         weights[:, self._off] = 0.0
         return weights
+
+    def _look_at(self, now_ms: int, kinds: NDArray[np.int64]) -> _Look:
+        """Return what is on offer, for these kinds of readers; as seen lately, if that will do."""
+        statistics, layout = self.statistics, self._layout
+        kept, self._look = self._look, None  # an old one is not held while another is made
+        if kept is not None and not self._will_do(kept, now_ms):
+            kept = None
+        if kept is None:
+            weights, scale, num_changes = self._weights(), statistics.scale, statistics.num_changes
+        else:
+            weights, scale, num_changes = kept.weights, kept.scale, kept.num_changes
+        moment = look(
+            statistics.items,
+            len(layout.row_of),
+            layout.shown_at(now_ms),
+            layout.published_ms,
+            layout.articles.tags,
+            layout.terms,
+            statistics.terms,
+            len(self.catalogue.tag_names),
+            weights,
+            scale,
+            kinds,
+            now_ms,
+            None if kept is None else kept.moment,
+        )
+        self._look = _Look(moment, weights, scale, layout.state, num_changes)
+        return self._look
+
+    def _will_do(self, kept: _Look, now_ms: int) -> bool:
+        if kept.layout != self._layout.state:
+            return False
+        if kept.moment.now_ms == now_ms and kept.num_changes == self.statistics.num_changes:
+            return True
+        return 0 <= now_ms - kept.moment.now_ms < self.options.freshness_ms
 
     def _hydrate(
         self,
         reading: Reading,
         tastes: Tastes,
         now_ms: int,
-    ) -> tuple[Moment, Readers]:
+    ) -> tuple[_Look, Readers]:
         self._layout.follow()
         layout, articles = self._layout, self._layout.articles
         num_readers = len(tastes.interests)
@@ -285,25 +328,7 @@ class Recommender:
         starts, items, times_ms = layout.distinct_clicks(reading)
         newest_ms = np.append(times_ms, 0)[starts[:-1]]
         gaps_ms = np.where(np.diff(starts) > 0, now_ms - newest_ms, np.iinfo(np.int64).max)
-        state = (now_ms, self.statistics.num_changes, *layout.state)
-        kept = self._moment[1] if self._moment and self._moment[0] == state else None
-        self._moment = None  # an old one is not held while another is made
-        moment = look(
-            self.statistics.items,
-            len(layout.row_of),
-            layout.shown_at(now_ms),
-            layout.published_ms,
-            articles.tags,
-            layout.terms,
-            self.statistics.terms,
-            len(self.catalogue.tag_names),
-            self._weights(),
-            self.statistics.scale,
-            kinds_of(np.diff(starts), gaps_ms),
-            now_ms,
-            kept,
-        )
-        self._moment = (state, moment)
+        seen = self._look_at(now_ms, kinds_of(np.diff(starts), gaps_ms))
         taste = np.zeros((num_readers, articles.vectors.shape[1]), dtype=np.float32)
         mean_vectors(starts, items, articles.vectors, TASTE_CLICKS, taste)
         readers = Readers(
@@ -314,11 +339,11 @@ class Recommender:
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
             taste,
-            self._near(taste, moment),
+            self._near(taste, seen.moment),
             np.zeros(num_readers + 1, dtype=np.int64),
             np.empty(0, dtype=np.int64),
         )
-        return moment, readers
+        return seen, readers
 
     def _near(self, tastes: NDArray[np.float32], moment: Moment) -> NDArray[np.int64]:
         """Return the newest articles that are most about what each reader reads, (B, NEAR)."""

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = (
-    "aiokafka",
     "confluent-kafka",
     "faust-streaming",
     "msgspec",

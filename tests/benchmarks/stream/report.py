@@ -117,13 +117,12 @@ def _throughput(results: Results) -> str:
 def stages_us(run: Run) -> dict[str, float]:
     """Return microseconds per click by stage, fetching and what is left over included.
 
-    librdkafka's threads count as emission for ours, and as fetching and emission for others.
+    librdkafka's own threads, which fetch and send, count as emission.
     """
     assert run.profile is not None
     stages = dict(run.profile.stages_us)
     threads = run.profile.threads_us
-    consumer = sum(us for name, us in threads.items() if "Consumer" in name or name == "Thread")
-    stages["fetch"] = max(0.0, consumer - stages.get("commit", 0.0))
+    stages["fetch"] = threads.get("fetching", 0.0)
     stages["emit"] = stages.get("emit", 0.0) + threads.get("librdkafka", 0.0)
     stages["elsewhere"] = max(0.0, sum(threads.values()) - sum(stages.values()))
     return stages
@@ -150,11 +149,11 @@ def _round_trips(profiles: list[Run]) -> str:
         batches = calls.get("batches", 0)
         each = [
             f"{calls[name] / batches:.1f}" if batches and name in calls else "-"
-            for name in ("redis", "kafka consumer", "kafka producer")
+            for name in ("redis", "kafka producer")
         ]
         size = number(run.num_clicks / batches) if batches else "-"
         rows.append((run.contestant, str(batches), size, *each))
-    head = ("round trips per batch", "batches", "clicks each", "Redis", "Kafka in", "Kafka out")
+    head = ("round trips per batch", "batches", "clicks each", "Redis", "Kafka out")
     return table(head, rows)
 
 

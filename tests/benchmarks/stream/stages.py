@@ -44,7 +44,7 @@ STAGES = {
         "worker.emitter:Emitter.send",
         "worker.emitter:Emitter.delivered",
     ],
-    "commit": ["worker.transport:Consumer.commit", "faust.transport.consumer:Consumer.commit"],
+    "commit": ["worker.transport:Consumer.commit"],
 }
 """Functions by stage. What everybody's clicks teach is `learn` (lessons, the click log), `count`
 and `fit` (of the item model)."""
@@ -58,7 +58,6 @@ ROUND_TRIPS = {
         "worker.pipeline:Pipeline._process",
         "tests.benchmarks.stream.contestants.parts:Parts.take",
     ],
-    "kafka consumer": ["aiokafka.client:AIOKafkaClient.send"],
 }
 """Functions whose calls are counted."""
 

@@ -1,0 +1,182 @@
+"""Fetching against a real broker: nothing is lost when topics fill up or partitions move."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.kafka_broker import TestBroker
+from worker.chunks import Place, Record
+from worker.fetching import Fetching, consumer_config
+
+PARTITIONS = 4
+
+
+class Group:
+    """A consumer group, two topics, and what its members were given."""
+
+    def __init__(self, kafka: TestBroker) -> None:
+        self.client_config = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2}
+        self.fetch_wait_s = 0.1 if "embedded" in kafka.kind else 0.5
+        self.name = f"group-{uuid4().hex[:8]}"
+        self.topics = [f"{self.name}-{letter}" for letter in "ab"]
+        admin = AdminClient(self.client_config)
+        created = admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in self.topics])
+        for future in created.values():
+            future.result(30)
+
+    def produce(self, topic: str, num: int, first: int = 0) -> None:
+        producer = Producer(self.client_config)
+        for number in range(first, first + num):
+            producer.produce(topic, str(number).encode(), str(number), number % PARTITIONS)
+        assert producer.flush(30) == 0
+
+    @asynccontextmanager
+    async def member(self, hung_s: float = 6.0) -> AsyncIterator["Member"]:
+        member = Member(self, hung_s)
+        member.fetching.start(self.topics)
+        try:
+            yield member
+        finally:
+            await member.fetching.stop()
+
+
+class Member:
+    def __init__(self, group: Group, hung_s: float) -> None:
+        config = consumer_config(
+            group.client_config,
+            group.name,
+            session_timeout_s=6.0,
+            fetch_wait_s=group.fetch_wait_s,
+            most_records=50,
+        )
+        self.fetching = Fetching(
+            config, self._revoked, self._assigned, most_records=50, hung_s=hung_s
+        )
+        self.assigned: set[Place] = set()
+        self.given: list[Record] = []
+
+    async def _revoked(self, _: set[Place]) -> None:
+        self.given.clear()  # as an account begins anew: all that is not committed comes again
+        self.assigned = set()
+
+    async def _assigned(self, assigned: set[Place]) -> None:
+        self.assigned = assigned
+
+    async def take_until(self, done: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            assert time.monotonic() < deadline, "it took too long"
+            for records in (await self.fetching.take(0.2)).values():
+                self.given += records
+
+    def values(self, topic: str) -> Counter[bytes | None]:
+        return Counter(record.value for record in self.given if record.topic == topic)
+
+
+@pytest.fixture
+def group(kafka: TestBroker) -> Group:
+    return Group(kafka)
+
+
+def everything(num: int) -> Counter[bytes | None]:
+    return Counter(str(number).encode() for number in range(num))
+
+
+async def test_while_one_topic_is_full_the_other_goes_on(group: Group) -> None:
+    full, free = group.topics
+    group.produce(full, 400)
+    async with group.member() as member:
+        member.fetching.set_full(full, True)
+        for first in range(0, 400, 100):
+            group.produce(free, 100, first)
+            await member.take_until(lambda until=first + 100: len(member.given) >= until)  # type: ignore[misc]
+        assert member.values(free) == everything(400) and not member.values(full)
+        member.fetching.set_full(full, False)
+        await member.take_until(lambda: len(member.values(full)) == 400)
+        assert member.values(full) == everything(400)
+        for partition in range(PARTITIONS):
+            offsets = [each.offset for each in member.given if each[:2] == (full, partition)]
+            assert offsets == list(range(100))
+
+
+async def test_what_is_committed_is_where_the_next_begins(group: Group) -> None:
+    topic = group.topics[0]
+    group.produce(topic, 200)
+    async with group.member() as member:
+        await member.take_until(lambda: len(member.given) == 200)
+        await member.fetching.commit({(topic, partition): 30 for partition in range(PARTITIONS)})
+        assert all(member.fetching.highwater((topic, number)) == 50 for number in range(4))
+    async with group.member() as member:
+        await member.take_until(lambda: len(member.given) >= 80)
+        await asyncio.sleep(0.5)
+        await member.take_until(lambda: True)
+        assert len(member.given) == 80 and min(each.offset for each in member.given) == 30
+
+
+async def test_partitions_that_move_lose_and_repeat_nothing_of_their_new_account(
+    group: Group,
+) -> None:
+    topic = group.topics[0]
+    group.produce(topic, 400)
+    async with group.member() as one:
+        await one.take_until(lambda: len(one.given) == 400)
+        async with group.member() as other:
+
+            async def settle(member: Member) -> None:
+                await member.take_until(
+                    lambda: (
+                        0 < len(member.assigned) < 2 * PARTITIONS
+                        and len(one.given) + len(other.given) == 400
+                    )
+                )
+
+            await asyncio.gather(settle(one), settle(other))
+            assert not one.assigned & other.assigned
+            assert one.values(topic) + other.values(topic) == everything(400)
+
+
+async def test_a_rebalance_in_the_middle_of_a_fetch_loses_nothing(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = group.topics[0]
+    async with group.member() as member:
+        await member.take_until(lambda: bool(member.assigned))
+        inner = member.fetching._consumer
+        fetched = []
+
+        class Interrupted:
+            """Says, of one fetch, that partitions were taken away and given while it went on."""
+
+            def consume(self, most: int, timeout_s: float) -> list[object]:
+                found = inner.consume(most, timeout_s)
+                if found and not fetched:
+                    fetched.extend(found)
+                    member.fetching._rebalances += 1
+                return list(found)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(inner, name)
+
+        monkeypatch.setattr(member.fetching, "_consumer", Interrupted())
+        group.produce(topic, 400)
+        await member.take_until(lambda: len(member.values(topic)) == 400)
+        assert fetched
+        assert member.values(topic) == everything(400)
+
+
+async def test_a_loop_that_does_not_turn_loses_its_partitions(group: Group) -> None:
+    topic = group.topics[0]
+    async with group.member(hung_s=1.0) as member:
+        await member.take_until(lambda: bool(member.assigned))
+        async with group.member() as other:
+            member.fetching._be_alive = lambda: None  # type: ignore[method-assign]
+            group.produce(topic, 100)
+            await other.take_until(lambda: len(other.values(topic)) == 100)
+            assert len(other.assigned) == 2 * PARTITIONS

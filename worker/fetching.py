@@ -1,0 +1,291 @@
+"""Fetch from Kafka with librdkafka, in a thread of its own.
+
+librdkafka fetches ahead and keeps its membership of the group alive in C, whatever Python is busy
+with. The thread here hands on what has come and then waits until that is taken, so that the rest
+piles up where it costs nothing.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from schemas.errors import UnavailableError
+from worker.chunks import Place, Record
+
+POLL_S = 0.1
+ALIVE_S = 0.5
+STOP_S = 5.0
+TIMEOUT_S = 10.0
+
+Rebalanced = Callable[[set[Place]], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+
+class Fetching:
+    """A member of a consumer group whose messages are awaited on an event loop.
+
+    config: of librdkafka's consumer. on_revoked, on_assigned: run on the loop; the group waits for
+    them. most_records: fetched at once. hung_s: after a loop has not turned for so long its member
+    asks for nothing more, and loses its partitions to others.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        on_revoked: Rebalanced,
+        on_assigned: Rebalanced,
+        *,
+        most_records: int,
+        hung_s: float,
+    ) -> None:
+        self._consumer = Consumer({**config, "error_cb": _on_error})
+        self._on_revoked = on_revoked
+        self._on_assigned = on_assigned
+        self._most_records = most_records
+        self._hung_s = hung_s
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
+        self._stopping = False
+        self._fault: BaseException | None = None
+        self._changed = threading.Condition()
+        self._held: dict[str, list[Record]] = {}
+        self._full: set[str] = set()
+        self._paused: set[str] = set()
+        self._rebalances = 0
+        self._arrived = asyncio.Event()
+        self._alive_at = time.monotonic()
+
+    def start(self, topics: Iterable[str]) -> None:
+        """Join the group. Called again, it takes other topics."""
+        self._consumer.subscribe(
+            sorted(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+        )
+        if not self._thread.is_alive():
+            self._be_alive()
+            self._thread.start()
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        self._stopping = True
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, STOP_S)
+
+    async def take(self, timeout_s: float) -> dict[str, list[Record]]:
+        """Wait for messages; return all that have come, by topic, but those of full topics.
+
+        Raises:
+            UnavailableError: when nothing more can be fetched, ever.
+        """
+        found = self._pop()
+        if not found:
+            try:
+                await asyncio.wait_for(self._arrived.wait(), timeout_s)
+            except TimeoutError:
+                return {}
+            found = self._pop()
+        if self._fault is not None:
+            raise UnavailableError(f"Kafka: {self._fault}")
+        return found
+
+    def set_full(self, topic: str, full: bool) -> None:
+        """Say whether there is no room for more of a topic. If so it is paused; others go on."""
+        with self._changed:
+            (self._full.add if full else self._full.discard)(topic)
+            self._changed.notify_all()
+        if not full:
+            self._arrived.set()
+
+    async def commit(self, ends: dict[Place, int]) -> None:
+        """Commit the next offset of each partition.
+
+        Raises:
+            KafkaException: when the brokers refuse it, or do not answer.
+        """
+        offsets = [TopicPartition(*place, end) for place, end in ends.items()]
+        done = await asyncio.to_thread(self._consumer.commit, offsets=offsets, asynchronous=False)
+        for each in done or ():
+            if each.error is not None:
+                raise KafkaException(each.error)
+
+    def highwater(self, place: Place) -> int:
+        """Return the end of a partition as last heard of, negative before anything was."""
+        ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        return int(ends[1]) if ends else -1
+
+    def _pop(self) -> dict[str, list[Record]]:
+        self._arrived.clear()
+        with self._changed:
+            found = {topic: held for topic, held in self._held.items() if topic not in self._full}
+            for topic in found:
+                del self._held[topic]
+            self._changed.notify_all()
+        return found
+
+    def _be_alive(self) -> None:
+        self._alive_at = time.monotonic()
+        if not self._stopping:
+            self._loop.call_later(ALIVE_S, self._be_alive)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                if time.monotonic() - self._alive_at > self._hung_s:
+                    time.sleep(POLL_S)
+                    continue
+                self._hold(self._fetch())
+                self._wait_until_taken()
+                self._pause_and_resume()
+        except Exception as error:
+            self._fault = error
+            self._wake()
+        finally:
+            # After a fault, too: others need not wait for the session to time out.
+            self._stopping = True
+            self._consumer.close()
+
+    def _fetch(self) -> list[Message]:
+        # Waiting for a whole batch would make a click wait where traffic is light.
+        first = self._consumer.poll(POLL_S)
+        if first is None:
+            return []
+        rebalances = self._rebalances
+        rest = self._consumer.consume(self._most_records - 1, 0)
+        if rebalances == self._rebalances:
+            return [first, *rest]
+        # In the middle of it partitions were taken away, and perhaps given again: which messages
+        # are of before cannot be told. All of them are fetched again by whoever has them now.
+        self._seek_to_committed()
+        return []
+
+    def _seek_to_committed(self) -> None:
+        assigned = self._consumer.assignment()
+        if assigned:
+            for place in self._consumer.committed(assigned, TIMEOUT_S):
+                offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
+                self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
+
+    def _hold(self, messages: list[Message]) -> None:
+        if not messages:
+            return
+        with self._changed:
+            for message in messages:
+                if (error := message.error()) is not None:
+                    _on_error(error)
+                    continue
+                record = record_of(message)
+                self._held.setdefault(record.topic, []).append(record)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def _wait_until_taken(self) -> None:
+        """Wait until the loop has taken what it has room for."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._held.keys() <= self._full)
+
+    def _pause_and_resume(self) -> None:
+        with self._changed:
+            held = set(self._held)
+        assigned = self._consumer.assignment() if held != self._paused else []
+        for topic in held ^ self._paused:
+            partitions = [each for each in assigned if each.topic == topic]
+            (self._consumer.pause if topic in held else self._consumer.resume)(partitions)
+        self._paused = held
+
+    def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        self._paused = set()
+        self._call(self._on_assigned, partitions)
+
+    def _revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        with self._changed:
+            self._held.clear()
+        self._call(self._on_revoked, partitions)
+
+    def _call(self, rebalanced: Rebalanced, partitions: list[TopicPartition]) -> None:
+        """Have the loop do something, and wait for it, however long it takes.
+
+        What is fetched afterwards must not meet an account of before.
+        """
+        places = {(each.topic, each.partition) for each in partitions}
+
+        async def call() -> None:
+            await rebalanced(places)
+
+        done = asyncio.run_coroutine_threadsafe(call(), self._loop)
+        while not self._stopping:
+            try:
+                done.result(POLL_S)
+                return
+            except TimeoutError:
+                if done.done():
+                    raise
+
+
+def consumer_config(
+    client_config: dict[str, Any],
+    group: str,
+    *,
+    session_timeout_s: float,
+    fetch_wait_s: float,
+    most_records: int,
+) -> dict[str, Any]:
+    """Return librdkafka's configuration for a member of a group that commits by itself."""
+    session_ms = round(session_timeout_s * 1000)
+    return {
+        **client_config,
+        "group.id": group,
+        "client.id": "frontpage",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": session_ms // 3,
+        # Heartbeats go on in C, whatever Python does: this is what tells that it hangs.
+        "max.poll.interval.ms": 2 * session_ms,
+        # Topics with equally many partitions are divided alike: what a reader does goes to one.
+        "partition.assignment.strategy": "range",
+        "fetch.wait.max.ms": round(fetch_wait_s * 1000),
+        # By default a full queue is not looked at again for a second.
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 2 * most_records,
+        "queued.max.messages.kbytes": 16_384,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 5000,
+    }
+
+
+def record_of(message: Message) -> Record:
+    """Return a message as the worker takes it."""
+    found: Any = message
+    return Record(
+        found.topic(),
+        found.partition(),
+        found.offset(),
+        found.timestamp()[1],
+        found.key(),
+        found.value(),
+    )
+
+
+def _on_error(error: KafkaError) -> None:
+    # The text of an error names hosts, topics and partitions; never a message.
+    logger.warning("Kafka: %s", error.str())
