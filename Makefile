@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo up test soak bench lint format schemas clean
+.PHONY: demo up test soak bench lint format schemas lock audit clean
 
 demo: $(VENV)/.demo          ## generate, train, start everything, show two readers, stop
 	$(BIN)/frontpage up --once
@@ -34,6 +34,13 @@ format: $(VENV)/.dev
 schemas: $(VENV)/.dev        ## renew schemas/json_schema from the records
 	$(BIN)/python -m schemas.json_schema
 
+lock: $(VENV)/.audit         ## renew requirements.lock: what the image installs, with checksums
+	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+audit: $(VENV)/.audit        ## look for known vulnerabilities in what requirements.lock names
+	$(BIN)/python .ci/audit.py $(BIN)/pip-audit
+
 clean:
 	rm -rf $(VENV) .frontpage
 
@@ -53,4 +60,8 @@ $(VENV)/.dev: $(VENV)/.demo pyproject.toml
 
 $(VENV)/.bench: $(VENV)/.dev pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev,bench]'
+	touch $@
+
+$(VENV)/.audit: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet 'pip-audit>=2.7,<3' 'uv>=0.5,<1'
 	touch $@

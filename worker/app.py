@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
 from worker.chunks import Chunk
 from worker.click_log import ClickLog
+from worker.consumer_group import has_worked_before
 from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
@@ -80,6 +81,7 @@ class App(faust.App):
     health: HealthState
     bundles: BundleWatch
     shadow: Shadow | None
+    has_lost_state: Callable[[], bool]
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
@@ -87,6 +89,11 @@ class App(faust.App):
         num_articles = await self.pipeline.load_catalogue()
         logger.info("catalogue: %d articles", num_articles)
         self.health.has_catalogue = True
+        if await asyncio.to_thread(self.has_lost_state):
+            logger.warning(
+                "Redis is empty, but clicks have been processed before: histories hold what comes "
+                "from now on; stop the workers and run `frontpage rebuild`"
+            )
         leave_alone_what_stays()
         await super().on_start()
 
@@ -221,6 +228,7 @@ def build_app(settings: Settings, model: Model) -> App:
     app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis
+    app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
     app.consumer_config = consumer_config(
         client_config,
         settings.app_id,

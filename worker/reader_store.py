@@ -72,6 +72,7 @@ class PageUpdate(NamedTuple):
     held: bytes | None
     """The history it was made from."""
     recommendation: bytes
+    """Empty where preferences alone are to be stored."""
     served: bytes | None = None
     preferences_held: bytes | None = None
     """Those that were read."""
