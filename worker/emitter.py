@@ -6,6 +6,7 @@ flush per batch waits for all of it.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
 
 DELIVERY_TIMEOUT_S = 30.0
+FLUSH_S = 0.5
+"""How long a thread waits at once: whoever stops meanwhile waits for it no longer."""
 ANY_PARTITION = -1
 TRUNCATED_BYTES = 64 * 1024
 """What is kept of key and value of an oversized message; its offset points at the rest."""
@@ -28,15 +31,22 @@ class Emitter:
     """A producer whose deliveries can be waited for.
 
     compression: as librdkafka names it. A worker reads `none` and `gzip` whatever is installed.
+    timeout_s: when a message that has not arrived is given up.
     """
 
-    def __init__(self, client_config: dict[str, Any], compression: str = "lz4") -> None:
+    def __init__(
+        self,
+        client_config: dict[str, Any],
+        compression: str = "lz4",
+        timeout_s: float = DELIVERY_TIMEOUT_S,
+    ) -> None:
+        self._timeout_s = timeout_s
         self._producer = connect_producer(
             {
                 **client_config,
                 "linger.ms": 5,
                 "compression.type": compression,
-                "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+                "message.timeout.ms": int(timeout_s * 1000),
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
                 # An object and a call for each message that arrived, as nearly all do, would be a
@@ -104,7 +114,10 @@ class Emitter:
             UnavailableError: when anything was not; the caller sends its whole batch again.
         """
         # In a thread: it waits, and the event loop has other partitions to serve.
-        remaining = await asyncio.to_thread(self._producer.flush, DELIVERY_TIMEOUT_S + 5)
+        deadline = time.monotonic() + self._timeout_s + 5
+        while (remaining := await asyncio.to_thread(self._producer.flush, FLUSH_S)) > 0:
+            if time.monotonic() > deadline:
+                break
         failed = self.num_failures - num_failures + remaining
         if failed:
             raise UnavailableError(f"Kafka: {failed} messages were not delivered")

@@ -11,7 +11,10 @@ from worker.serve.problems import Kind, ProblemError
 MAX_WAITING = 50_000
 """Messages; a request beyond is told to come again."""
 
-DELIVERY_S = 10.0
+DELIVERY_S = 8.0
+"""When a message that has not arrived is given up."""
+
+ANSWER_S = 10.0
 """How long a request waits for the brokers. What it sent may arrive all the same: sending it again
 does no harm."""
 
@@ -51,7 +54,7 @@ class Publisher:
         self._num_waiting += len(messages)
         self._has_work.set()
         try:
-            async with asyncio.timeout(DELIVERY_S):
+            async with asyncio.timeout(ANSWER_S):
                 await arrived
         except TimeoutError as error:
             raise UnavailableError("Kafka: no acknowledgement in time") from error

@@ -25,7 +25,7 @@ from worker.serve.live import Poller
 from worker.serve.openapi import document
 from worker.serve.pages import StoredPages
 from worker.serve.problems import problems
-from worker.serve.publishing import Publisher
+from worker.serve.publishing import DELIVERY_S, Publisher
 from worker.serve.responses import json_response
 from worker.serve.routes import DEMO_ROUTES, ROUTES, Route
 from worker.serve.static import page_file
@@ -73,7 +73,8 @@ def build_site(settings: Settings, *, demo: bool = False, demo_readers: Sequence
     pages = StoredPages(client)
     poller = Poller(pages)
     # A worker reads what is not compressed whatever is installed.
-    publisher = Publisher(Emitter(librdkafka_config(settings), compression="none"))
+    emitter = Emitter(librdkafka_config(settings), compression="none", timeout_s=DELIVERY_S)
+    publisher = Publisher(emitter)
     duties: list[Duty] = [publisher.run, poller.run]
     sessions = None
     if (settings.bundle / MANIFEST_FILE).exists():
