@@ -15,7 +15,7 @@ from schemas.decode import decode_erasure, decode_visit
 from tests.integration.serving_site import messages, served, with_topics
 from tests.kafka_broker import TestBroker
 from worker.local.server import free_port
-from worker.serve import publishing
+from worker.serve import publishing, site
 from worker.serve.records import MAX_SESSION_CLICKS, ClicksAccepted
 from worker.serve.site import MAX_BODY_BYTES
 from worker.settings import Settings
@@ -158,7 +158,10 @@ async def test_without_a_broker_nothing_is_said_to_have_arrived(
     assert time.monotonic() - stopping < 2.0  # nor is it waited for at the end
 
 
-async def test_a_topic_that_is_missing_is_no_success(settings: Settings) -> None:
+async def test_a_topic_that_is_missing_is_no_success(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "DELIVERY_S", 1.0)
     wrong = msgspec.structs.replace(settings, topic_clicks=f"{settings.topic_clicks}-none")
     async with served(wrong) as client, client.post("/v1/clicks", json=click("42")) as answer:
         assert answer.status == 503

@@ -38,6 +38,8 @@ TRAINING_S = 100
 """Time budget of the training: patience for a demo, enough for the generated newsroom."""
 CAUGHT_UP_S = 120.0
 """Longest time without progress that is waited for the worker."""
+FETCH_WAIT_S = 0.05
+"""The embedded broker lets this time pass before it looks again: who clicks sees what follows."""
 PAGE_S = 30.0
 """Longest time until the page is served."""
 
@@ -120,6 +122,7 @@ def _start_servers(stack: ExitStack, data_dir: Path, bundle: Path) -> Settings:
     broker = stack.enter_context(start_broker(logs))
     settings = read_settings(
         {
+            f"{PREFIX}FETCH_WAIT_S": str(FETCH_WAIT_S),
             **{key: value for key, value in os.environ.items() if key.startswith(PREFIX)},
             f"{PREFIX}KAFKA_BOOTSTRAP": broker.bootstrap_servers,
             f"{PREFIX}REDIS_URL": f"{redis.url}/0",

@@ -13,7 +13,7 @@ from worker.serve.pages import redis_in_time
 from worker.serve.records import DemoReader, DemoReaders
 from worker.serve.responses import once
 
-SCANNED = 500
+SCANNED = 2000
 SHOWN = 12
 PROFILES = "profile:*"
 

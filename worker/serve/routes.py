@@ -102,7 +102,7 @@ ROUTES = (
         "Published to Kafka; a worker answers with a new page, also for who never clicked.",
         202,
         VisitAccepted,
-        _OF_BODIES,
+        (*_OF_BODIES, Kind.BUSY),
         body=VisitRequest,
     ),
     Route(
@@ -114,6 +114,7 @@ ROUTES = (
         "what they did up to now is not used any more, whatever is replayed.",
         202,
         ErasureAccepted,
+        (Kind.BUSY,),
     ),
     Route(
         "getArticle",
@@ -147,7 +148,7 @@ ROUTES = (
         "Made here and now from the clicks in the request; nothing is stored or published.",
         200,
         SessionPage,
-        (*_OF_BODIES, Kind.NO_MODEL),
+        (*_OF_BODIES, Kind.NO_MODEL, Kind.BUSY),
         body=Session,
         articles=True,
     ),
