@@ -76,15 +76,13 @@ class Catalogued:
         recommender = Recommender(catalogue, Statistics(), options)
         eye = Eye(catalogue, model, settings.tag_half_life_days)
         self._pages = FrontPages(model, recommender, eye, settings.num_recommendations)
-        asyncio.run(self._put(Articles(model, catalogue, self._store()), settings))
+        asyncio.run(self._put(model, catalogue))
 
-    async def _put(self, articles: Articles, settings: Settings) -> None:
-        articles._store = ArticleStore(client := connect(settings), settings.ttl_ms, self.version)
-        await articles.take(self.articles)
+    async def _put(self, model: Model, catalogue: Catalogue) -> None:
+        client = connect(self.settings)
+        store = ArticleStore(client, self.settings.ttl_ms, self.version)
+        await Articles(model, catalogue, store).take(self.articles)
         await client.aclose()
-
-    def _store(self) -> ArticleStore:
-        return ArticleStore(connect(self.settings), self.settings.ttl_ms, self.version)
 
     def page(self, clicks: list[tuple[str, int]]) -> Recommendation:
         """Return what a worker makes of a reader with these clicks."""
