@@ -1,13 +1,13 @@
 """One set of Kafka security settings for the two clients: aiokafka in Faust, and librdkafka."""
 
 import ssl
-from typing import Any
-
-from faust import SASLCredentials, SSLCredentials
-from faust.types.auth import CredentialsT
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SettingsError
 from worker.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from faust.types.auth import CredentialsT
 
 
 def librdkafka_config(settings: Settings) -> dict[str, Any]:
@@ -30,12 +30,15 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
     return config
 
 
-def faust_credentials(settings: Settings) -> CredentialsT | None:
+def faust_credentials(settings: Settings) -> "CredentialsT | None":
     """Return Faust's broker credentials; None for a plain connection.
 
     Raises:
         SettingsError: when a certificate or key file cannot be read.
     """
+    # Imported here: what only publishes needs no Faust, whose import takes as long as all the rest.
+    from faust import SASLCredentials, SSLCredentials
+
     protocol = settings.kafka_security_protocol
     if protocol == "PLAINTEXT":
         return None

@@ -116,6 +116,28 @@ async def test_a_page_names_its_articles_where_asked_and_nothing_withdrawn(
     assert await problem_of(client, "GET", f"{path}?articles=1") == "400 invalid-request"
 
 
+async def test_what_was_read_of_articles_holds_until_one_changes(
+    client: ClientSession, store: "redis.Redis"
+) -> None:
+    put_page(store, "42", ["a1", "a2"])
+    put_article(store, "a1")
+    store.set(keys.CATALOGUE_SEQUENCE, 1)
+
+    async def page() -> list[Any]:
+        async with client.get("/v1/readers/42/recommendations?articles=true") as answer:
+            return (await answer.json())["items"]  # type: ignore[no-any-return]
+
+    assert [item["article"] is None for item in await page()] == [False, True]
+    calls = store.info("commandstats")["cmdstat_mget"]["calls"]
+    await page()
+    assert store.info("commandstats")["cmdstat_mget"]["calls"] == calls + 1
+    put_article(store, "a2")
+    store.set(keys.withdrawn("a1"), b"1")
+    store.incr(keys.CATALOGUE_SEQUENCE)  # as workers do after each change
+    (left,) = await page()
+    assert (left["article_id"], left["article"]["title"]) == ("a2", "title of a2")
+
+
 async def test_who_has_it_already_is_told_so(client: ClientSession, store: "redis.Redis") -> None:
     put_profile(store, "42")
     path = "/v1/readers/42/profile"

@@ -14,7 +14,7 @@ from schemas.timestamps import to_ms
 from schemas.topics import Topics
 from worker.serve.clicks import sort_clicks
 from worker.serve.events import EventStreams
-from worker.serve.pages import StoredPages, showable
+from worker.serve.pages import StoredPages
 from worker.serve.problems import Kind, ProblemError
 from worker.serve.publishing import Outgoing, Publisher
 from worker.serve.records import (
@@ -102,10 +102,8 @@ class Handlers:
             page = await self._sessions.page(session, self._clock_ms())
         except InvalidMessageError as error:
             raise ProblemError(Kind.INVALID_REQUEST, str(error)) from error
-        ids = [item.article_id for item in page.items]
-        shown = await self._pages.articles(ids, with_summaries=with_articles)
-        page = msgspec.structs.replace(page, items=showable(page.items, shown))
-        return once(request, _encode(page))
+        items = await self._pages.showable(page.items, with_articles=with_articles)
+        return once(request, _encode(msgspec.structs.replace(page, items=items)))
 
     async def clicks(self, request: web.Request) -> web.StreamResponse:
         """Publish clicks."""
