@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from worker.forget_command import ReaderId
 from worker.http_access import check_access
+from worker.reader_id import ReaderId
 from worker.settings import PREFIX, Settings, read_settings
 
 
