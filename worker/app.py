@@ -13,9 +13,7 @@ import gc
 import logging
 import os
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -23,6 +21,7 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
+from worker import faults
 from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
 from worker.chunks import Chunk
@@ -291,13 +290,8 @@ def _receiver(gatherer: Gatherer) -> Any:
 
 
 def without_text(error: Exception, place: str) -> WorkerFaultError:
-    """Return what may be logged of an exception: its type and where it came from.
-
-    Its own text may quote a command with a reader's id, a profile or an article.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return WorkerFaultError(f"{place}: {type(error).__name__} at {path}")
+    """Return what may be logged of an exception, and where it was raised."""
+    return WorkerFaultError(f"{place}: {faults.without_text(error)}")
 
 
 def _faust_app(settings: Settings) -> App:

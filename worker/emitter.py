@@ -7,6 +7,7 @@ flush per batch waits for all of it.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from functools import cached_property
@@ -19,6 +20,8 @@ from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
 
 DELIVERY_TIMEOUT_S = 30.0
+FLUSH_S = 0.5
+"""How long a thread waits at once: whoever stops meanwhile waits for it no longer."""
 ANY_PARTITION = -1
 TRUNCATED_BYTES = 64 * 1024
 """What is kept of key and value of an oversized message; its offset points at the rest."""
@@ -28,13 +31,19 @@ logger = logging.getLogger(__name__)
 
 
 class Emitter:
-    """A producer whose deliveries can be waited for."""
+    """A producer whose deliveries can be waited for.
 
-    def __init__(self, client_config: dict[str, Any]) -> None:
+    timeout_s: when a message that has not arrived is given up.
+    """
+
+    def __init__(
+        self, client_config: dict[str, Any], timeout_s: float = DELIVERY_TIMEOUT_S
+    ) -> None:
+        self._timeout_s = timeout_s
         self._config = {
             **client_config,
             "compression.type": "lz4",
-            "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+            "message.timeout.ms": int(timeout_s * 1000),
             "queue.buffering.max.messages": 200_000,
             "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
             # An object and a call for each message that arrived, as nearly all do, would be a
@@ -106,7 +115,10 @@ class Emitter:
             UnavailableError: when anything was not; the caller sends its whole batch again.
         """
         # In a thread: it waits, and the event loop has other partitions to serve.
-        remaining = await asyncio.to_thread(self._flush)
+        deadline = time.monotonic() + self._timeout_s + 5
+        while (remaining := await asyncio.to_thread(self._flush)) > 0:
+            if time.monotonic() > deadline:
+                break
         failed = self.num_failures - num_failures + remaining
         if failed:
             raise UnavailableError(f"Kafka: {failed} messages were not delivered")
@@ -135,12 +147,10 @@ class Emitter:
         return {name: sorted(topic.partitions) for name, topic in known.items()}
 
     def _flush(self) -> int:
-        """Wait for all that was sent; return how much was not answered for in time."""
-        remaining: int = self._producer.flush(DELIVERY_TIMEOUT_S + 5)
+        """Wait a while for all that was sent; return how much is not answered for."""
+        remaining: int = self._producer.flush(FLUSH_S)
         # Who finds nothing left here waits until what somebody else took has arrived.
         with self._sending_alone:
-            if not self._too_large:
-                return remaining
             while self._too_large:
                 refused = self._too_large.popleft()
                 topic, partition = refused.topic(), refused.partition()
@@ -148,7 +158,8 @@ class Emitter:
                 headers, (_, time_ms) = refused.headers(), refused.timestamp()
                 key, value = refused.key(), refused.value()
                 self._produce(topic, key, value, headers, time_ms, partition, self._alone)
-            remaining += self._alone.flush(DELIVERY_TIMEOUT_S + 5)
+            if "_alone" in self.__dict__:
+                remaining += self._alone.flush(FLUSH_S)
             return remaining
 
     @cached_property
