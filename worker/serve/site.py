@@ -72,7 +72,6 @@ def build_site(settings: Settings, *, demo: bool = False, demo_readers: Sequence
     client = connect(msgspec.structs.replace(settings, redis_timeout_s=timeout_s))
     pages = StoredPages(client)
     poller = Poller(pages)
-    # A worker reads what is not compressed whatever is installed.
     emitter = Emitter(librdkafka_config(settings), timeout_s=DELIVERY_S)
     publisher = Publisher(emitter)
     duties: list[Duty] = [publisher.run, poller.run]
