@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from schemas import keys
 from worker.delivery import Update
-from worker.reader_store import PageUpdate, ReaderUpdate, get_many
-from worker.redis_client import Client
+from worker.reader_store import PageUpdate, ReaderUpdate
+from worker.redis_client import Client, get_many
 
 
 class Moment(NamedTuple):
