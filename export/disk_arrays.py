@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 def new_array(path: Path, shape: tuple[int, ...], kind: type[Number]) -> NDArray[Number]:
     """Make a mapped array of zeros in a new `.npy` file."""
     if 0 in shape:
-        np.save(path, np.zeros(shape, dtype=kind))  # nothing cannot be mapped
+        save_array(path, np.zeros(shape, dtype=kind))  # nothing cannot be mapped
         return np.zeros(shape, dtype=kind)
     mapped: Any = np.lib.format.open_memmap(path, "w+", kind, shape)
     return np.asarray(mapped)

@@ -97,7 +97,7 @@ def fit_linear(
             np.savez(tables, centre=centre, **written)
         barrier()
         # The tables are small, and used at every step: in memory. The scores stay on disk.
-        with np.load(tables) as kept:
+        with np.load(tables, allow_pickle=False) as kept:
             return LinearFit(
                 vocabulary_size=spelling.shape[0],
                 names=names,

@@ -40,6 +40,9 @@ MAX_TAGS = 64
 """Tags beyond these, and longer than `MAX_TAG_CHARACTERS`, are cut: an article's tags stand in
 every recommendation of it."""
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes it cannot make a record of."""
+
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
@@ -67,7 +70,7 @@ def decode_click(raw: bytes | None, now_ms: int) -> Click | Article | None:
     raw = check_size(raw)
     try:
         click = _click_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         return _decode_other(raw, now_ms, error)
     return checked_click(click, now_ms)
 
@@ -81,13 +84,13 @@ def decode_article(raw: bytes | None, now_ms: int) -> Click | Article | None:
     raw = check_size(raw)
     try:
         article = _article_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         return _decode_other(raw, now_ms, error)
     # A click has an article_id, too, and passes as an article of which nothing is told.
     if b'"user_id"' in raw and not (article.title or article.body or article.tags):
         try:
             return checked_click(_click_decoder.decode(raw), now_ms)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             pass
     return checked_article(article)
 
@@ -212,7 +215,7 @@ def _decoded(decoder: msgspec.json.Decoder[Record], raw: bytes | None) -> Record
     raw = check_size(raw)
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _invalid(raw, error) from error
 
 
@@ -278,12 +281,12 @@ def _decode_other(raw: bytes, now_ms: int, first_error: Exception) -> Click | Ar
         if b'"article_id"' in raw and b'"user_id"' not in raw:
             try:
                 return checked_article(_article_decoder.decode(raw))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except _UNREADABLE:
                 pass
         raise _invalid(raw, first_error) from first_error
     try:
         record = decode_metarank(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _invalid(raw, error) from error
     if isinstance(record, Click):
         return checked_click(record, now_ms)
@@ -294,7 +297,11 @@ def _decode_other(raw: bytes, now_ms: int, first_error: Exception) -> Click | Ar
 
 def _invalid(raw: bytes, error: Exception) -> InvalidMessageError:
     if isinstance(error, msgspec.ValidationError):
-        return InvalidMessageError("invalid", str(error))
+        what, at, path = str(error).rpartition(" - at `$")
+        # Of a value that is none of the possible ones msgspec says which it is.
+        if what.startswith("Invalid"):
+            what = "not one of the possible values"
+        return InvalidMessageError("invalid", f"{what}{at}{path}")
     try:
         raw.decode()
     except UnicodeDecodeError:

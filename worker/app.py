@@ -13,9 +13,7 @@ import gc
 import logging
 import os
 import threading
-import traceback
-from collections.abc import Awaitable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -23,10 +21,12 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
+from worker import faults
 from worker.article_store import ArticleStore
 from worker.bundle_watch import BundleWatch
 from worker.chunks import Chunk
 from worker.click_log import ClickLog
+from worker.consumer_group import has_worked_before
 from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
@@ -40,6 +40,7 @@ from worker.logs import set_up_logging
 from worker.metrics import Metrics
 from worker.model import Model
 from worker.operations import Operations, listen
+from worker.overtaken import Overtaken
 from worker.pipeline import Pipeline
 from worker.recommend.options import read_options
 from worker.recommend.statistics import Statistics
@@ -79,6 +80,7 @@ class App(faust.App):
     health: HealthState
     bundles: BundleWatch
     shadow: Shadow | None
+    has_lost_state: Callable[[], bool]
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
@@ -86,6 +88,11 @@ class App(faust.App):
         num_articles = await self.pipeline.load_catalogue()
         logger.info("catalogue: %d articles", num_articles)
         self.health.has_catalogue = True
+        if await asyncio.to_thread(self.has_lost_state):
+            logger.warning(
+                "Redis is empty, but clicks have been processed before: histories hold what comes "
+                "from now on; stop the workers and run `frontpage rebuild`"
+            )
         leave_alone_what_stays()
         await super().on_start()
 
@@ -186,6 +193,10 @@ def build_app(settings: Settings, model: Model) -> App:
         ),
         metrics=metrics,
         health=health,
+        # Half of it: a worker is silent from its last heartbeat on, which is up to a third ago.
+        overtaken=Overtaken(
+            redis, lambda: app.consumer_generation_id, settings.session_timeout_s / 2
+        ),
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
         compare=(lambda _: None) if shadow is None else shadow.offer,
     )
@@ -216,6 +227,7 @@ def build_app(settings: Settings, model: Model) -> App:
     app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis
+    app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
     app.consumer_config = consumer_config(
         client_config,
         settings.app_id,
@@ -278,13 +290,8 @@ def _receiver(gatherer: Gatherer) -> Any:
 
 
 def without_text(error: Exception, place: str) -> WorkerFaultError:
-    """Return what may be logged of an exception: its type and where it came from.
-
-    Its own text may quote a command with a reader's id, a profile or an article.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return WorkerFaultError(f"{place}: {type(error).__name__} at {path}")
+    """Return what may be logged of an exception, and where it was raised."""
+    return WorkerFaultError(f"{place}: {faults.without_text(error)}")
 
 
 def _faust_app(settings: Settings) -> App:

@@ -15,8 +15,7 @@ from schemas import keys
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref
 from schemas.records import Article
-from worker.reader_store import get_many
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 from worker.scripts import NOTE_ARTICLES
 
 _SCRIPT_SHA = sha1(NOTE_ARTICLES.encode(), usedforsecurity=False).hexdigest()

@@ -24,6 +24,10 @@ UNPUBLISHED_MS = -1
 MAX_TAGGED = 10_000
 """Tags whose articles are kept listed, until an article changes."""
 
+MAX_LANGUAGES = 256
+"""More than a site has: articles in others count as of none. A producer that writes something else
+into the field must not make every reader's row as long as the catalogue."""
+
 NO_TAG = -1
 NO_LANGUAGE = -1
 
@@ -160,6 +164,8 @@ class Catalogue:
     def _language_number(self, language: str | None) -> int:
         if not language:
             return NO_LANGUAGE
+        if len(self._language_numbers) >= MAX_LANGUAGES:
+            return self._language_numbers.get(language, NO_LANGUAGE)
         number = self._language_numbers.setdefault(language, len(self._language_numbers))
         self.num_languages = len(self._language_numbers)
         return number

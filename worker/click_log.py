@@ -58,6 +58,7 @@ class ClickLog:
     """Keep a worker's statistics equal to everybody's.
 
     waits_for_fits: whether nothing goes on while the item model is fitted, whenever it is due.
+    read_only: whether Redis is left as it is; for who only looks on.
     """
 
     def __init__(
@@ -67,14 +68,20 @@ class ClickLog:
         catalogue: Catalogue,
         ttl_ms: int,
         waits_for_fits: bool = False,
+        read_only: bool = False,
     ) -> None:
         self._client = client
         self._statistics = statistics
         self._catalogue = catalogue
         self._ttl_ms = ttl_ms
         self._waits_for_fits = waits_for_fits
+        self._read_only = read_only
         self._epoch: bytes | None = None
+        self.found_nothing = False
+        """Whether Redis held no statistics when these began: a new one, or one that was emptied."""
         self._position = "0-0"
+        self._has_read = False
+        """Whether an entry stood at the position when it was read."""
         self._checkpointed = "0-0"
         self._num_since = 0
         self._written_at = time.monotonic()
@@ -97,23 +104,47 @@ class ClickLog:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.get(keys.STATISTICS_EPOCH)
         pipeline.get(keys.LOG_TRIMMED)
-        pipeline.xread({keys.CLICK_LOG: self._position}, count=ENTRIES_PER_READ)
+        # From the entry on that was read last: what Redis has lost is missed by it.
+        pipeline.xrange(keys.CLICK_LOG, min=self._position, count=ENTRIES_PER_READ + 1)
         epoch, trimmed, found = await pipeline.execute()
+        if epoch is None and self._read_only:  # no worker has begun
+            return False
         if epoch is None or epoch != self._epoch:
             await self._begin()
             return True
         if trimmed and _order(self._position) < _order(trimmed.decode()):
             await self._load()
             return True
-        entries = _entries(found)
+        entries = [(entry_id.decode(), fields[b"clicks"]) for entry_id, fields in found]
+        if entries and entries[0][0] == self._position:
+            del entries[0]
+        elif self._has_read and await self._has_lost_entries():
+            return True
         for position, entry in entries:
             self._apply(entry)
-            self._position = position
+            self._position, self._has_read = position, True
             self._num_since += 1
             if self._statistics.is_full:
                 self._statistics.forget_oldest(self._catalogue.refs())
         await self._look_after_fit()
-        return len(entries) == ENTRIES_PER_READ
+        return len(found) > ENTRIES_PER_READ
+
+    async def _has_lost_entries(self) -> bool:
+        """Begin anew if the entry read last is gone, but not those before it; tell whether so.
+
+        Then Redis went back, as a replica does that had not got everything when it took over, and
+        histories have lost the same clicks. An entry that was cut off the log went after those
+        before it.
+        """
+        self._has_read = False
+        before: Any = await self._client.xrevrange(keys.CLICK_LOG, max=self._position, count=1)
+        if before:
+            logger.warning(
+                "Redis lost its latest writes: histories lack clicks of just before; stop the "
+                "workers and run `frontpage rebuild --since` a minute before this"
+            )
+            await self._restart()
+        return bool(before)
 
     async def _look_after_fit(self) -> None:
         """Fit the item model if it is due, beside what goes on, and for little of the time."""
@@ -140,13 +171,23 @@ class ClickLog:
 
     async def _begin(self) -> None:
         """Begin with the statistics that Redis holds, or with none in an empty one."""
-        drawn = uuid4().hex.encode()
-        await self._client.set(keys.STATISTICS_EPOCH, drawn, nx=True, px=self._ttl_ms)
+        if not self._read_only:
+            new = uuid4().hex.encode()
+            set_: Any = await self._client.set(keys.STATISTICS_EPOCH, new, nx=True, px=self._ttl_ms)
+            self.found_nothing = bool(set_)
         if self._epoch is not None:
-            logger.warning("Redis came back without its statistics: they begin anew")
+            logger.warning(
+                "Redis came back empty: statistics begin anew, and histories hold what comes from "
+                "now on; stop the workers and run `frontpage rebuild`"
+            )
         self._epoch = cast("Any", await self._client.get(keys.STATISTICS_EPOCH))
+        await self._restart()
+
+    async def _restart(self) -> None:
+        """Forget what was counted; load the checkpoint."""
         self._statistics.reset()
         self._position = self._checkpointed = "0-0"
+        self._has_read = False
         await self._load()
 
     def _apply(self, entry: bytes) -> None:
@@ -209,15 +250,3 @@ def _order(position: str) -> tuple[int, int]:
     """Return a stream position as numbers that compare."""
     ms, _, number = position.partition("-")
     return int(ms), int(number or 0)
-
-
-def _entries(found: Any) -> list[tuple[str, bytes]]:
-    """Flatten the reply of XREAD, a list under RESP 2 and a mapping under RESP 3."""
-    if not found:
-        return []
-    streams = found.values() if isinstance(found, dict) else (stream[1] for stream in found)
-    return [
-        (entry_id.decode(), fields[b"clicks"])
-        for stream in streams
-        for entry_id, fields in (stream[0] if stream and isinstance(stream[0], list) else stream)
-    ]

@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.errors import FrontpageError, UnavailableError
 from schemas.reading_set import ReadingSet
+from worker.reader_id import ReaderId
 from worker.redis_client import ERRORS, Client, check, connect
 from worker.settings import Settings, read_settings
 
@@ -81,7 +82,7 @@ def replay(
 
 
 @click.command()
-@click.argument("user")
+@click.argument("user", type=ReaderId())
 @json_option
 def profile(user: str, as_json: bool) -> None:
     """Show who the model thinks a reader is."""
@@ -98,7 +99,7 @@ def profile(user: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("user")
+@click.argument("user", type=ReaderId())
 @json_option
 def recommend(user: str, as_json: bool) -> None:
     """Show a reader's front page."""

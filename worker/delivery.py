@@ -20,7 +20,7 @@ class Delivery:
         self._topics = topics
         self._metrics = metrics
 
-    async def deliver(self, updates: Sequence[Update], bad: Collection[BadMessage]) -> None:
+    async def deliver(self, updates: Sequence[Update], bad: Collection[BadMessage] = ()) -> None:
         """Send all of it, and wait until all of it has arrived.
 
         Raises:

@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from worker.commands import with_redis
-from worker.forget_command import ReaderId
 from worker.kept import export_reader as read_reader
+from worker.reader_id import ReaderId
 from worker.settings import read_settings
 
 

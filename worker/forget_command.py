@@ -8,33 +8,17 @@ import click
 import msgspec
 from confluent_kafka import KafkaError, Message
 
-from schemas.decode import check_id
-from schemas.errors import InvalidMessageError, UnavailableError
+from schemas.errors import UnavailableError
 from schemas.records import Erasure
 from worker.commands import with_redis
 from worker.erasure_store import ErasureStore
 from worker.kept import kept_of
+from worker.reader_id import ReaderId
 from worker.redis_client import Client
 from worker.settings import Settings, read_settings
 
 POLL_S = 0.1
 DELIVERY_S = 30.0
-
-
-class ReaderId(click.ParamType):
-    """A reader's id, as it may stand in a message."""
-
-    name = "user"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the id, if it can be one; what is wrong with it is said without quoting it."""
-        try:
-            if not value:
-                raise InvalidMessageError("empty")
-            check_id(value)
-        except InvalidMessageError as error:
-            self.fail(f"not a reader's id: {error}", param, ctx)
-        return value
 
 
 @click.command()

@@ -36,6 +36,7 @@ from worker.gathering import Turn
 from worker.health_state import HealthState
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.metrics import Metrics
+from worker.overtaken import Moment, Overtaken
 from worker.reader_store import Held, PageUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import dependency_of, is_transient
@@ -62,6 +63,7 @@ class Pipeline:
         erasures: Erasures,
         metrics: Metrics,
         health: HealthState,
+        overtaken: Overtaken,
         is_pending: Callable[[str], bool] = lambda _: False,
         compare: Callable[[Sequence[Update]], None] = lambda _: None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -74,6 +76,7 @@ class Pipeline:
         self._erasures = erasures
         self._metrics = metrics
         self._health = health
+        self._overtaken = overtaken
         self._is_pending = is_pending
         self._compare = compare
         self._first_topics = (topics.articles, topics.erasures)
@@ -152,14 +155,14 @@ class Pipeline:
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
-            num_withdrawals = self._erasures.num_withdrawals
+            num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
             intake = self._sort(chunks)
             sieve = Sieve(intake.sent_ms)
             async with self._gate.work():
                 updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
-            await self._deliver(updates, intake.bad, sieve, num_withdrawals)
+            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began)
         finally:
             turn.delivery.release()
         self._compare(updates)
@@ -330,8 +333,9 @@ class Pipeline:
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
             num_withdrawals, sieve = self._erasures.num_withdrawals, Sieve({})
+            began = self._overtaken.now()
             updates = await self._update({user_id: [] for user_id in part}, sieve)
-            await self._deliver(updates, (), sieve, num_withdrawals)
+            await self._deliver(updates, (), sieve, num_withdrawals, began)
         await self._serving.readers.done_waiting(waiting)
 
     async def _deliver(
@@ -340,10 +344,15 @@ class Pipeline:
         bad: Collection[BadMessage],
         sieve: Sieve,
         num_withdrawals: int,
+        began: Moment,
     ) -> None:
         """Send what was stored and what is bad, and wait until all of it has arrived.
 
-        num_withdrawals: as it was before anything was read; see `Erasures.look_again`.
+        num_withdrawals, began: as they were before anything was read; see `Erasures.look_again`
+        and `Overtaken`.
         """
         await self._delivery.deliver(updates, bad)
+        while updates and self._overtaken.is_possible(began):
+            began = self._overtaken.now()
+            await self._delivery.deliver(await self._overtaken.newer(updates))
         await self._erasures.look_again(updates, sieve.erased, num_withdrawals)

@@ -8,7 +8,7 @@ reader before an erasure is told as well.
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from redis.asyncio import RedisCluster
@@ -20,7 +20,7 @@ from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
 from worker.click_log import MAX_ENTRIES
 from worker.erasure_marks import Marks
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
 READERS_PER_CALL = 128
@@ -72,6 +72,7 @@ class PageUpdate(NamedTuple):
     held: bytes | None
     """The history it was made from."""
     recommendation: bytes
+    """Empty where preferences alone are to be stored."""
     served: bytes | None = None
     preferences_held: bytes | None = None
     """Those that were read."""
@@ -315,19 +316,6 @@ class ReaderStore:
         return None if raw is None else msgspec.json.decode(raw, type=Recommendation)
 
 
-async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
-    """Return the values of the keys, in one round trip (on a cluster: one to each node)."""
-    if not names:
-        return []
-    if not isinstance(client, RedisCluster):
-        replies: list[bytes | None] = await _of(client.mget(names))
-        return replies
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.get(name)
-    return list(await pipeline.execute())
-
-
 def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple[bytes, bytes]]:
     names: list[str] = []
     values: list[bytes] = []
@@ -342,8 +330,3 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple
             update.preferences or b"",
         )
     return names, (struct.pack(f">{len(values)}I", *map(len, values)), b"".join(values))
-
-
-async def _of(reply: Any) -> Any:
-    # redis-py types the replies of its asynchronous client as "awaitable or not".
-    return await reply

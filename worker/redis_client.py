@@ -1,6 +1,7 @@
 """Connect to Redis or Redis Cluster, and tell what is transient from what is not."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import redis.exceptions
@@ -102,3 +103,16 @@ async def check(client: Client) -> None:
         await client.ping()
     except (*ERRORS, OSError) as error:
         raise UnavailableError(f"Redis ({PREFIX}REDIS_URL): {error}") from error
+
+
+async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
+    """Return the values of the keys, in one round trip (on a cluster: one to each node)."""
+    if not names:
+        return []
+    if not isinstance(client, RedisCluster):
+        replies: list[bytes | None] = await cast("Any", client.mget(names))
+        return replies
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.get(name)
+    return list(await pipeline.execute())

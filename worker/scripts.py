@@ -91,15 +91,16 @@ WRITE_PAGES = (
     + """
 -- Store front pages made without a new click, of readers whose history and preferences are still
 -- those that were read. KEYS: history, recommendations, preferences per reader. ARGV: time to live,
--- then four per reader: the header of the history, recommendations, the preferences that were read,
--- those that the page heeds ('' for none). Returns the numbers of the others, and of the erased.
+-- then four per reader: the header of the history, recommendations ('' for no new ones), the
+-- preferences that were read, those that the page heeds ('' for none). Returns the numbers of the
+-- others, and of the erased.
 local lost = {}
 for reader = 1, #KEYS / 3 do
   local key, arg = 3 * reader - 2, 4 * reader - 2
   local wishes = redis.call('GET', KEYS[key + 2]) or ''
   if not erased(reader) and wishes == ARGV[arg + 2]
     and redis.call('GETRANGE', KEYS[key], 0, 7) == ARGV[arg] then
-    redis.call('SET', KEYS[key + 1], ARGV[arg + 1], 'PX', ARGV[1])
+    if ARGV[arg + 1] ~= '' then redis.call('SET', KEYS[key + 1], ARGV[arg + 1], 'PX', ARGV[1]) end
     if stays(ARGV[arg + 3]) then
       redis.call('SET', KEYS[key + 2], ARGV[arg + 3])
     elseif ARGV[arg + 3] ~= '' then

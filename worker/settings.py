@@ -86,6 +86,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Certificate authority of the Redis server; without it, the system's."""
     redis_timeout_s: Seconds = 5.0
 
+    http_host: str = "127.0.0.1"
+    """Where `frontpage serve` listens; another host than this machine's own needs a token."""
+    http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    """Of `frontpage serve`; 0 for any that is free."""
+
     ttl_days: Days = 90.0
     """How long a key lives after its last change."""
     erasures_remembered_days: Days | None = None

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
@@ -22,6 +24,18 @@ SILENCE_S = 60.0
 _FETCH = 1000
 _POLL_S = 0.05  # a fetch of fewer messages takes this long: the wait at the end of a partition
 _QUEUED_KB = 32_768
+
+
+class Extent(NamedTuple):
+    """What a partition holds now."""
+
+    begin: int
+    """The offset of the first message; the end where there is none."""
+    end: int
+    first_ms: int | None
+    """When that message was sent, epoch milliseconds; None where there is none, or no time."""
+    is_cut: bool
+    """Whether there were messages before it that have been deleted, other than by compaction."""
 
 
 class TopicReader:
@@ -99,6 +113,38 @@ class TopicReader:
         self._consumer.unassign()  # or it would go on fetching what follows
         # Where the offset is gone, the reading begins at the earliest that is left.
         return message if message is not None and message.offset() == offset else None
+
+    def extent(self, topic: str, partition: int, since_ms: int | None = None) -> Extent:
+        """Return where a partition begins and ends, or begins with what was sent since a moment.
+
+        Not while `read` goes on.
+
+        Raises:
+            UnavailableError: when the brokers refuse, or say nothing for too long.
+        """
+        place = TopicPartition(topic, partition, OFFSET_BEGINNING)
+        first = next(self._messages(place), None)
+        # As `_partition` does; of where it begins the embedded broker, which deletes nothing,
+        # says 0.
+        _, end = self._consumer.get_watermark_offsets(place, cached=True)
+        self._consumer.unassign()
+        try:
+            low, _ = self._consumer.get_watermark_offsets(place, timeout=self._silence_s)
+            if since_ms is not None:
+                asked = TopicPartition(topic, partition, since_ms)
+                (found,) = self._consumer.offsets_for_times([asked], timeout=self._silence_s)
+        except KafkaException as error:
+            raise UnavailableError(f"Kafka, topic {topic}: {error}") from error
+        begin, first_ms = end, None
+        if first is not None:
+            kind, time_ms = first.timestamp()
+            begin = first.offset() or 0
+            first_ms = None if kind == TIMESTAMP_NOT_AVAILABLE else time_ms
+        is_cut = low > 0
+        if since_ms is not None:
+            is_cut = is_cut and (first_ms is None or first_ms > since_ms)
+            begin = max(begin, found.offset) if found.offset >= 0 else end
+        return Extent(begin, end, first_ms, is_cut)
 
     def close(self) -> None:
         """Close the connection."""

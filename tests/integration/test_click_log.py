@@ -162,6 +162,62 @@ async def test_an_emptied_redis_begins_anew_and_nothing_counts_twice(client: Cli
     assert counts(statistics, "a") == [2]
 
 
+async def test_a_redis_that_lost_its_latest_writes_is_noticed(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a failover to a replica that was behind; what is written next hides nothing."""
+    readers = ReaderStore(client, TTL_MS, "v1")
+    (log, statistics), (other, same) = worker(client), worker(client)
+    for name in ("a", "b", "c"):
+        await readers.write([update(f"u-{name}", None, name)])
+        await log.follow()
+        await other.follow()
+    assert counts(statistics, "a", "b", "c") == [1, 1, 1] and not caplog.records
+    entries: Any = await client.xrange(keys.CLICK_LOG)
+    await client.xdel(keys.CLICK_LOG, entries[-1][0])
+    await readers.write([update("u-d", None, "d")])
+    await log.follow()
+    await log.follow()
+    assert counts(statistics, "a", "b", "c", "d") == [1, 1, 0, 1]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "Redis lost its latest writes"
+    ]
+    # Also where nothing has come since; both hold the same again.
+    await client.xdel(keys.CLICK_LOG, (await client.xrange(keys.CLICK_LOG))[-1][0])
+    await log.follow()
+    await other.follow()
+    assert len(caplog.records) == 3
+    assert counts(statistics, "a", "d") == counts(same, "a", "d") == [1, 0]
+
+
+async def test_a_log_that_was_cut_is_not_taken_for_a_loss(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    readers = ReaderStore(client, TTL_MS, "v1")
+    log, statistics = worker(client)
+    for name in ("a", "b"):
+        await readers.write([update(f"u-{name}", None, name)])
+        await log.follow()
+    await client.xtrim(keys.CLICK_LOG, maxlen=0, approximate=False)
+    await readers.write([update("u-c", None, "c")])
+    await log.follow()
+    await client.delete(keys.CLICK_LOG)  # as when it has expired
+    await log.follow()
+    assert counts(statistics, "a", "b", "c") == [1, 1, 1] and not caplog.records
+
+
+async def test_entries_are_counted_once_whatever_their_number(client: Client) -> None:
+    readers = ReaderStore(client, TTL_MS, "v1")
+    log, statistics = worker(client)
+    for number in range(2 * click_log.ENTRIES_PER_READ + 1):
+        await readers.write([update(f"u{number}", None, "a")])
+        if number in (0, click_log.ENTRIES_PER_READ):
+            await log.follow()
+    await log.follow()
+    await log.follow()
+    assert counts(statistics, "a") == [2 * click_log.ENTRIES_PER_READ + 1]
+
+
 async def test_who_falls_behind_what_was_cut_loads_the_checkpoint(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.history import article_ref
 from tests.unit.catalogues import article, catalogue
-from worker.catalogue import NO_LANGUAGE, NO_TAG, UNPUBLISHED_MS
+from worker.catalogue import MAX_LANGUAGES, NO_LANGUAGE, NO_TAG, UNPUBLISHED_MS
 from worker.terms import MAX_TERMS, NO_TERM
 
 
@@ -72,3 +72,12 @@ def test_facts_of_known_articles_and_none_of_others() -> None:
     assert np.array_equal(terms[[0, 2, 3]], found.terms[[1, 0, 1]])
     assert (terms[1] == NO_TERM).all()
     assert found.terms_of(wanted[:0]).shape == (0, MAX_TERMS)
+
+
+def test_a_language_of_its_own_for_every_article_stops_nothing() -> None:
+    news = catalogue(*(article(f"a{i}", [], language=f"l{i}") for i in range(33_000)))
+    assert news.num_languages == MAX_LANGUAGES
+    assert news.languages[[0, MAX_LANGUAGES - 1]].tolist() == [0, MAX_LANGUAGES - 1]
+    assert set(news.languages[MAX_LANGUAGES : len(news)].tolist()) == {NO_LANGUAGE}
+    news.put(article("later", [], language="l7"))
+    assert news.languages[len(news) - 1] == 7

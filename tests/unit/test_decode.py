@@ -94,6 +94,12 @@ def test_the_detail_never_quotes_the_message() -> None:
     with pytest.raises(InvalidMessageError) as caught:
         decode_click(click_bytes(user_id=["secret"]), NOW_MS)
     assert "secret" not in str(caught.value)
+    for raw in (b'{"event":"secret"}', b'{"event":"a - at `$.x"}'):
+        with pytest.raises(InvalidMessageError) as caught:
+            decode_click(raw, NOW_MS)
+        assert str(caught.value) == "invalid: not one of the possible values - at `$.event`"
+    with pytest.raises(InvalidMessageError, match=r"possible values - at `\$\.gender`"):
+        decode_reader_label(b"u", b'{"user_id":"u","gender":"secret"}')
 
 
 @given(st.binary(max_size=200))

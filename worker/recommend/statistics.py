@@ -115,6 +115,11 @@ class Statistics:
         return self._tags.by_tag()
 
     @property
+    def newest_ms(self) -> int:
+        """The latest click that was counted, epoch milliseconds; 0 before the first."""
+        return max(0, int(self.items.last_ms[: len(self)].max(initial=NEVER_MS)))
+
+    @property
     def is_full(self) -> bool:
         """Whether more clicked articles are counted than there should be."""
         if len(self) <= self._max_items:
