@@ -26,10 +26,11 @@ ENV PATH=/opt/frontpage/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     FRONTPAGE_BUNDLE=/bundle \
     FRONTPAGE_DATA_DIR=/var/lib/frontpage \
+    FRONTPAGE_METRICS_PORT=9464 \
     NUMBA_CACHE_DIR=/var/lib/frontpage/compiled
 USER 10001:10001
 WORKDIR /var/lib/frontpage
-# Healthy means: the brokers count this container's worker among the live members of its group.
+# Healthy means: the worker has all it needs and gets on; see docs/operations.md.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
     CMD ["python", "-m", "worker.health"]
 STOPSIGNAL SIGTERM

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo up test bench lint format schemas lock audit clean
+.PHONY: demo up test soak bench docs lint format schemas lock audit clean
 
 demo: $(VENV)/.demo          ## generate, train, start everything, show two readers, stop
 	$(BIN)/frontpage up --once
@@ -15,6 +15,9 @@ up: $(VENV)/.demo            ## the same, and stay until Ctrl-C
 
 test: $(VENV)/.dev           ## the whole test suite
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.dev           ## fault scenarios at full length; options: make soak SOAK='--minutes 10'
+	$(BIN)/python -m pytest tests/faults --long $(SOAK)
 
 bench: $(VENV)/.bench        ## the worker beside others; options: make bench BENCH='--long'
 	$(BIN)/python -m tests.benchmarks.stream $(BENCH)
@@ -28,8 +31,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: $(VENV)/.dev        ## renew schemas/json_schema from the records
+schemas: $(VENV)/.dev        ## renew schemas/json_schema and asyncapi.json from the records
 	$(BIN)/python -m schemas.json_schema
+	$(BIN)/python -m schemas.asyncapi
+
+docs: $(VENV)/.dev           ## the documentation site, to .frontpage/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lock: $(VENV)/.audit         ## renew requirements.lock: what the image installs, with checksums
 	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 \
@@ -52,11 +59,11 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,local,import,docs,dev]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[train,local,dev,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,local,import,docs,dev,bench]'
 	touch $@
 
 $(VENV)/.audit: $(VENV)/.python pyproject.toml

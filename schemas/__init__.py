@@ -8,5 +8,6 @@ One room per contract:
 - `schemas.topics`, `schemas.keys`: names in Kafka and Redis
 - `schemas.history`: the packed click history kept in Redis
 - `schemas.bundle`, `schemas.tokenizer`: the model bundle
+- `schemas.profile_store`: a client for services that read profiles and pages from Redis
 - `schemas.reading_set`: the one data format for training and replay
 """

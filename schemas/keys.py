@@ -20,6 +20,9 @@ CATALOGUE_INDEX = "{catalogue}:index"
 CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 """Counter: the sequence number of the latest change."""
 
+CATALOGUE_SUMS = "{catalogue}:sums"
+"""Hash: by article_id, a checksum of the text that counts; see `schemas.encoded.text_sum`."""
+
 CLICK_LOG = "{statistics}:log"
 """Stream: counted clicks and impressions, in the order in which every worker counts them."""
 

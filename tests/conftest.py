@@ -13,6 +13,14 @@ from tests.kafka_broker import TestBroker, kafka_broker
 KAFKA_KIND = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make soak` asks for."""
+    parser.addoption("--long", action="store_true", help="fault scenarios at full length")
+    parser.addoption(
+        "--minutes", type=float, default=30.0, help="of the soak, with --long (default: 30)"
+    )
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C reach what tests start, also where a shell ran pytest in the background."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

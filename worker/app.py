@@ -13,9 +13,7 @@ import gc
 import logging
 import os
 import threading
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -23,37 +21,41 @@ from faust.types import StreamT
 from yarl import URL
 
 from schemas.errors import SettingsError, WorkerFaultError
-from worker import fetching
+from worker import faults
 from worker.article_store import ArticleStore
-from worker.articles import Articles
-from worker.batch_lessons import BatchLessons
-from worker.catalogue import Catalogue
+from worker.bundle_watch import BundleWatch
 from worker.chunks import Chunk
 from worker.click_log import ClickLog
 from worker.consumer_group import has_worked_before
+from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
-from worker.eye import Eye
 from worker.fetching import consumer_config
-from worker.front_pages import FrontPages
 from worker.gathering import Gatherer
-from worker.impressions import Impressions
+from worker.health_state import HealthState
 from worker.kafka_security import librdkafka_config
+from worker.lag import Lag
+from worker.logs import set_up_logging
+from worker.metrics import Metrics
 from worker.model import Model
+from worker.operations import Operations, listen
+from worker.overtaken import Overtaken
 from worker.pipeline import Pipeline
-from worker.reader_store import ReaderStore
 from worker.recommend.options import read_options
-from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 from worker.recommend.warm import warm_up
 from worker.redis_client import Client, connect
-from worker.renewals import Renewals
+from worker.serving import Workshop, catalogue_of
 from worker.settings import PREFIX, Settings
+from worker.shadow import Shadow
 from worker.transport import CODEC, Consumer, NoTables
 
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
+
+VERSIONS_REMEMBERED = 3
+"""Models served before, under whose versions readers who wait for an article are looked for."""
 
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
@@ -74,12 +76,18 @@ class App(faust.App):
     gatherers: Sequence[Gatherer] = ()
     redis: Client
     consumer_config: Mapping[str, Any]
+    operations: Operations
+    health: HealthState
+    bundles: BundleWatch
+    shadow: Shadow | None
     has_lost_state: Callable[[], bool]
 
     async def on_start(self) -> None:
         """Load the catalogue, then let Faust start consuming."""
+        await self.operations.start()
         num_articles = await self.pipeline.load_catalogue()
         logger.info("catalogue: %d articles", num_articles)
+        self.health.has_catalogue = True
         if await asyncio.to_thread(self.has_lost_state):
             logger.warning(
                 "Redis is empty, but clicks have been processed before: histories hold what comes "
@@ -92,7 +100,11 @@ class App(faust.App):
         """Process what comes, and follow the catalogue, from now on."""
         for gatherer in self.gatherers:
             self.add_future(self._process(gatherer))
-        self.add_future(self._follow_catalogue())
+        self.add_future(self._run("catalogue", self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)))
+        self.add_future(self._run("operations", self.operations.look()))
+        self.add_future(self._run("bundle", self.bundles.follow()))
+        if self.shadow is not None:
+            self.add_future(self.shadow.run())
         await super().on_started()
 
     async def _process(self, gatherer: Gatherer) -> None:
@@ -106,17 +118,18 @@ class App(faust.App):
         if fault is not None:
             await self.crash(fault)
 
-    async def _follow_catalogue(self) -> None:
+    async def _run(self, name: str, work: Awaitable[None]) -> None:
         fault = None
         try:
-            await self.pipeline.follow_catalogue(FOLLOW_INTERVAL_S)
+            await work
         except Exception as error:
-            fault = without_text(error, "catalogue")
+            fault = without_text(error, name)
         if fault is not None:
             await self.crash(fault)
 
     async def drain(self, *_: Any, **__: Any) -> None:
         """Finish the chunks in progress and commit them; a crash leaves both to the next."""
+        self.health.is_stopping = True
         if self.crashed:
             return
         try:
@@ -139,45 +152,79 @@ class App(faust.App):
     async def on_shutdown(self) -> None:
         """Close Redis."""
         await super().on_shutdown()
+        await self.operations.stop()
         await self.redis.aclose()
 
 
 def build_app(settings: Settings, model: Model) -> App:
     """Put the worker together; what ranks is compiled by then."""
+    listening = listen(settings)
     warm_up()
     redis = connect(settings)
-    version = model.manifest.model_version
-    catalogue = Catalogue(model.manifest.row_width, model.row_dtype)
     options = read_options(settings.recommend_file, settings.market)
     statistics = Statistics(settings.co_click_slots, options.blend, learned=model.blend)
-    recommender = Recommender(catalogue, statistics, options)
-    eye = Eye(catalogue, model, settings.tag_half_life_days)
+    catalogue = catalogue_of(model)
+    click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
     app = _faust_app(settings)
     client_config = librdkafka_config(settings)
-    front_pages = FrontPages(
-        model, recommender, eye, settings.num_recommendations, settings.log_features
-    )
-    lessons = BatchLessons(catalogue, recommender, eye)
-    readers = ReaderStore(redis, settings.ttl_ms, version)
-    click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)
+    metrics, health = Metrics(), HealthState(settings.stall_s)
+    lag = Lag(client_config, settings.app_id)
+    workshop = Workshop(settings, options, redis, statistics, click_log, metrics)
+    emitter = Emitter(client_config)
+    shadow = None
+    if settings.shadow_bundle is not None:
+        shadow = Shadow(
+            settings.shadow_bundle,
+            settings.shadow_share,
+            lambda: pipeline.serving.catalogue,
+            ArticleStore(redis, settings.ttl_ms, "").texts,
+            metrics,
+        )
     pipeline = Pipeline(
         topics=settings.topics,
-        articles=Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
-        catalogue=catalogue,
-        front_pages=front_pages,
-        renewals=Renewals(front_pages, lessons, readers, settings.history_size),
-        impressions=Impressions(lessons, readers, click_log),
-        readers=readers,
+        serving=workshop.build(model, catalogue),
         click_log=click_log,
-        emitter=Emitter(client_config),
+        delivery=Delivery(emitter, settings.topics, metrics),
         erasures=Erasures(
             ErasureStore(redis, settings.ttl_ms, settings.marks_ttl_ms),
             lambda: Emitter(client_config),
             settings.topics,
             log_features=settings.log_features,
         ),
+        metrics=metrics,
+        health=health,
+        # Half of it: a worker is silent from its last heartbeat on, which is up to a third ago.
+        overtaken=Overtaken(
+            redis, lambda: app.consumer_generation_id, settings.session_timeout_s / 2
+        ),
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
+        compare=(lambda _: None) if shadow is None else shadow.offer,
     )
+
+    def num_articles() -> int:
+        return len(pipeline.serving.catalogue)
+
+    metrics.serves(model.manifest)
+    metrics.watch(lag.by_partition, num_articles, lambda: emitter.num_failures)
+    app.operations = Operations(listening, settings.http_token, metrics, health, lag)
+    app.health = health
+
+    served = [model.manifest.model_version]
+
+    async def take_up(new: Model) -> None:
+        version = new.manifest.model_version
+        before = [each for each in served[-VERSIONS_REMEMBERED:] if each != version]
+        serving = workshop.build(new, before=before)
+        await serving.articles.follow()  # encodes what this model has not seen yet
+        await pipeline.exchange(serving)
+        statistics.begin_with(new.blend)
+        metrics.serves(new.manifest, swapped=True)
+        served.append(version)
+        logger.info("model %s is served, with %d articles", version, num_articles())
+        leave_alone_what_stays()
+
+    app.shadow = shadow
+    app.bundles = BundleWatch(settings.bundle, model, take_up, metrics)
     app.pipeline = pipeline
     app.redis = redis
     app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
@@ -189,6 +236,12 @@ def build_app(settings: Settings, model: Model) -> App:
         most_records=settings.batch_size,
     )
     app.on_before_shutdown.connect(app.drain)
+
+    async def note_partitions(*_: Any, **__: Any) -> None:
+        lag.follow(_consumer(app))
+        health.has_partitions = True
+
+    app.on_partitions_assigned.connect(note_partitions, weak=False)
     gatherers: list[Gatherer] = []
     # One agent per topic: articles are encoded while clicks go on.
     for topic in dict.fromkeys(
@@ -237,13 +290,8 @@ def _receiver(gatherer: Gatherer) -> Any:
 
 
 def without_text(error: Exception, place: str) -> WorkerFaultError:
-    """Return what may be logged of an exception: its type and where it came from.
-
-    Its own text may quote a command with a reader's id, a profile or an article.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return WorkerFaultError(f"{place}: {type(error).__name__} at {path}")
+    """Return what may be logged of an exception, and where it was raised."""
+    return WorkerFaultError(f"{place}: {faults.without_text(error)}")
 
 
 def _faust_app(settings: Settings) -> App:
@@ -286,9 +334,9 @@ def check_kafka(settings: Settings) -> None:
     Emitter(librdkafka_config(settings)).check(used)
 
 
-def run_app(app: App, log_level: str) -> None:
+def run_app(app: App, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; exit with 1 after a crash."""
-    _set_up_logging(log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     worker = app.Worker(
         quiet=True,
         override_logging=False,
@@ -297,31 +345,3 @@ def run_app(app: App, log_level: str) -> None:
     )
     worker.spinner = None  # writes control characters, also into log files
     worker.execute_from_commandline()
-
-
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    if level != "DEBUG":
-        for noisy in ("faust", "mode"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Sparing(10.0))
-
-
-class Sparing(logging.Filter):
-    """Let what the Kafka client says pass once in a while: it tells of every failed connection."""
-
-    def __init__(self, interval_s: float) -> None:
-        super().__init__()
-        self._interval_s = interval_s
-        self._last: dict[tuple[str, str], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record passes."""
-        if record.name != fetching.__name__:
-            return True
-        kind = (record.name, str(record.msg))
-        passes = record.created - self._last.get(kind, -self._interval_s) >= self._interval_s
-        if passes:
-            self._last[kind] = record.created
-        return passes

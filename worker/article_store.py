@@ -4,7 +4,7 @@
 that a worker asks for "what changed since" instead of everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple, cast
 
@@ -15,8 +15,7 @@ from schemas import keys
 from schemas.encoded import EncodedArticle
 from schemas.history import article_ref
 from schemas.records import Article
-from worker.reader_store import get_many
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 from worker.scripts import NOTE_ARTICLES
 
 _SCRIPT_SHA = sha1(NOTE_ARTICLES.encode(), usedforsecurity=False).hexdigest()
@@ -50,6 +49,15 @@ class ArticleStore:
         texts = await self.texts(article_ids)
         return [None if raw is None else _article_decoder.decode(raw) for raw in texts]
 
+    async def sums(self, article_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the checksum of the text of each article that counts, or comes in a moment."""
+        if not article_ids:
+            return []
+        found: list[bytes | None] = await _of(
+            self._client.hmget(keys.CATALOGUE_SUMS, list(article_ids))
+        )
+        return found
+
     async def encoded(self, article_ids: Sequence[str]) -> list[EncodedArticle | None]:
         """Return what this model made of the articles."""
         names = [keys.encoded(article_ref(each), self._model_version) for each in article_ids]
@@ -71,13 +79,13 @@ class ArticleStore:
             pipeline.set(keys.withdrawn(article_id), b"1", px=self._ttl_ms)
             pipeline.delete(keys.article(article_id))
         await pipeline.execute()
-        await self._note(list(article_ids))
+        await self._note((each, b"") for each in article_ids)
 
     async def put(self, texts: Sequence[bytes], encoded: Sequence[EncodedArticle]) -> None:
         """Store articles with their encodings, withdrawn or not before; then tell every worker."""
         await self.put_encoded(encoded, brings_back=True)
         # Only then: a worker that sees the number must find the encoding.
-        await self._note([article.article_id for article in encoded])
+        await self._note((article.article_id, article.text_sum) for article in encoded)
         # The text comes last: finding it as it should be means that all of this has been done.
         pipeline = self._client.pipeline(transaction=False)
         for text, article in zip(texts, encoded, strict=True):
@@ -96,20 +104,23 @@ class ArticleStore:
                 pipeline.delete(keys.withdrawn(article.article_id))
         await pipeline.execute()
 
-    async def _note(self, article_ids: list[str]) -> None:
-        names = (keys.CATALOGUE_INDEX, keys.CATALOGUE_SEQUENCE)
-        arguments = (str(self._ttl_ms), *article_ids)
+    async def _note(self, changes: Iterable[tuple[str, bytes]]) -> None:
+        names = (keys.CATALOGUE_INDEX, keys.CATALOGUE_SEQUENCE, keys.CATALOGUE_SUMS)
+        arguments: list[Any] = [str(self._ttl_ms)]
+        for change in changes:
+            arguments += change
         try:
-            await self._client.evalsha(_SCRIPT_SHA, 2, *names, *arguments)
+            await self._client.evalsha(_SCRIPT_SHA, len(names), *names, *arguments)
         except NoScriptError:
             # A new, restarted or failed-over Redis does not know the script.
             await self._client.script_load(NOTE_ARTICLES)
-            await self._client.evalsha(_SCRIPT_SHA, 2, *names, *arguments)
+            await self._client.evalsha(_SCRIPT_SHA, len(names), *names, *arguments)
 
     async def forget(self, article_ids: Sequence[str]) -> None:
         """Take articles whose text has expired out of the index."""
         if article_ids:
             await self._client.zrem(keys.CATALOGUE_INDEX, *article_ids)
+            await _of(self._client.hdel(keys.CATALOGUE_SUMS, *article_ids))
 
     async def changes(self, position: int) -> Changes:
         """Return the articles that changed after `position` (0: all).
@@ -130,3 +141,8 @@ class ArticleStore:
         )
         newest = int(scored[-1][1]) if scored else sequence
         return Changes([member.decode() for member, _ in scored], newest)
+
+
+async def _of(reply: Any) -> Any:
+    # redis-py types the replies of its asynchronous client as "awaitable or not".
+    return await reply

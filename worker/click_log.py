@@ -58,6 +58,7 @@ class ClickLog:
     """Keep a worker's statistics equal to everybody's.
 
     waits_for_fits: whether nothing goes on while the item model is fitted, whenever it is due.
+    read_only: whether Redis is left as it is; for who only looks on.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class ClickLog:
         catalogue: Catalogue,
         ttl_ms: int,
         waits_for_fits: bool = False,
+        read_only: bool = False,
     ) -> None:
         self._client = client
         self._statistics = statistics
         self._catalogue = catalogue
         self._ttl_ms = ttl_ms
         self._waits_for_fits = waits_for_fits
+        self._read_only = read_only
         self._epoch: bytes | None = None
         self.found_nothing = False
         """Whether Redis held no statistics when these began: a new one, or one that was emptied."""
@@ -85,6 +88,10 @@ class ClickLog:
         self._fit: _Fit | None = None
         self._fit_after = -math.inf
         self._lock = asyncio.Lock()
+
+    def look_in(self, catalogue: Catalogue) -> None:
+        """Look articles up in another catalogue from now on."""
+        self._catalogue = catalogue
 
     async def follow(self) -> None:
         """Count what has been put on the log since the last call; the first loads a checkpoint."""
@@ -100,6 +107,8 @@ class ClickLog:
         # From the entry on that was read last: what Redis has lost is missed by it.
         pipeline.xrange(keys.CLICK_LOG, min=self._position, count=ENTRIES_PER_READ + 1)
         epoch, trimmed, found = await pipeline.execute()
+        if epoch is None and self._read_only:  # no worker has begun
+            return False
         if epoch is None or epoch != self._epoch:
             await self._begin()
             return True
@@ -162,9 +171,10 @@ class ClickLog:
 
     async def _begin(self) -> None:
         """Begin with the statistics that Redis holds, or with none in an empty one."""
-        drawn = uuid4().hex.encode()
-        is_new: Any = await self._client.set(keys.STATISTICS_EPOCH, drawn, nx=True, px=self._ttl_ms)
-        self.found_nothing = bool(is_new)
+        if not self._read_only:
+            new = uuid4().hex.encode()
+            set_: Any = await self._client.set(keys.STATISTICS_EPOCH, new, nx=True, px=self._ttl_ms)
+            self.found_nothing = bool(set_)
         if self._epoch is not None:
             logger.warning(
                 "Redis came back empty: statistics begin anew, and histories hold what comes from "

@@ -47,7 +47,7 @@ def worker() -> None:
     model = load_model(settings.bundle)
     check_kafka(settings)
     with_redis(settings, check)
-    run_app(build_app(settings, model), settings.log_level)
+    run_app(build_app(settings, model), settings)
 
 
 @click.command()

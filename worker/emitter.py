@@ -6,7 +6,11 @@ flush per batch waits for all of it.
 
 import asyncio
 import logging
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -16,6 +20,8 @@ from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
 
 DELIVERY_TIMEOUT_S = 30.0
+FLUSH_S = 0.5
+"""How long a thread waits at once: whoever stops meanwhile waits for it no longer."""
 ANY_PARTITION = -1
 TRUNCATED_BYTES = 64 * 1024
 """What is kept of key and value of an oversized message; its offset points at the rest."""
@@ -25,23 +31,30 @@ logger = logging.getLogger(__name__)
 
 
 class Emitter:
-    """A producer whose deliveries can be waited for."""
+    """A producer whose deliveries can be waited for.
 
-    def __init__(self, client_config: dict[str, Any]) -> None:
+    timeout_s: when a message that has not arrived is given up.
+    """
+
+    def __init__(
+        self, client_config: dict[str, Any], timeout_s: float = DELIVERY_TIMEOUT_S
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._config = {
+            **client_config,
+            "compression.type": "lz4",
+            "message.timeout.ms": int(timeout_s * 1000),
+            "queue.buffering.max.messages": 200_000,
+            "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
+            # An object and a call for each message that arrived, as nearly all do, would be a
+            # fifth of what sending costs.
+            "delivery.report.only.error": True,
+        }
         self._producer = connect_producer(
-            {
-                **client_config,
-                "linger.ms": 5,
-                "compression.type": "lz4",
-                "message.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
-                "queue.buffering.max.messages": 200_000,
-                "message.max.bytes": MAX_MESSAGE_BYTES + TRUNCATED_BYTES,
-                # An object and a call for each message that arrived, as nearly all do, would be a
-                # fifth of what sending costs.
-                "delivery.report.only.error": True,
-                "on_delivery": self._on_delivery,
-            }
+            {**self._config, "linger.ms": 5, "on_delivery": self._on_delivery}
         )
+        self._too_large: deque[Message] = deque()
+        self._sending_alone = threading.Lock()
         self.num_failures = 0
         """Messages that could not be delivered, since the start."""
 
@@ -77,15 +90,16 @@ class Emitter:
         headers: list[tuple[str, str | bytes | None]] | None = None,
         time_ms: int = 0,
         partition: int = ANY_PARTITION,
+        producer: Producer | None = None,
     ) -> None:
+        if producer is None:
+            producer = self._producer
         while True:
             try:
-                self._producer.produce(
-                    topic, value, key, partition, headers=headers, timestamp=time_ms
-                )
+                producer.produce(topic, value, key, partition, headers=headers, timestamp=time_ms)
                 return
             except BufferError:
-                self._producer.poll(0.1)
+                producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise UnavailableError(f"Kafka: {error.args[0].str()}") from error
@@ -101,7 +115,10 @@ class Emitter:
             UnavailableError: when anything was not; the caller sends its whole batch again.
         """
         # In a thread: it waits, and the event loop has other partitions to serve.
-        remaining = await asyncio.to_thread(self._producer.flush, DELIVERY_TIMEOUT_S + 5)
+        deadline = time.monotonic() + self._timeout_s + 5
+        while (remaining := await asyncio.to_thread(self._flush)) > 0:
+            if time.monotonic() > deadline:
+                break
         failed = self.num_failures - num_failures + remaining
         if failed:
             raise UnavailableError(f"Kafka: {failed} messages were not delivered")
@@ -129,7 +146,39 @@ class Emitter:
             raise UnavailableError(f"Kafka (FRONTPAGE_KAFKA_BOOTSTRAP): {error}") from error
         return {name: sorted(topic.partitions) for name, topic in known.items()}
 
+    def _flush(self) -> int:
+        """Wait a while for all that was sent; return how much is not answered for."""
+        remaining: int = self._producer.flush(FLUSH_S)
+        # Who finds nothing left here waits until what somebody else took has arrived.
+        with self._sending_alone:
+            while self._too_large:
+                refused = self._too_large.popleft()
+                topic, partition = refused.topic(), refused.partition()
+                assert topic is not None and partition is not None
+                headers, (_, time_ms) = refused.headers(), refused.timestamp()
+                key, value = refused.key(), refused.value()
+                self._produce(topic, key, value, headers, time_ms, partition, self._alone)
+            if "_alone" in self.__dict__:
+                remaining += self._alone.flush(FLUSH_S)
+            return remaining
+
+    @cached_property
+    def _alone(self) -> Producer:
+        """The producer of messages that brokers refused together with others."""
+        return connect_producer(
+            {**self._config, "batch.num.messages": 1, "on_delivery": self._on_delivery_alone}
+        )
+
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:  # not reported
+            return
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            # Brokers measure what is sent at once, and refuse all of it: this one may be small.
+            self._too_large.append(message)
+        else:
+            self.num_failures += 1
+
+    def _on_delivery_alone(self, error: KafkaError | None, message: Message) -> None:
         if error is None:  # not reported
             return
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:

@@ -13,8 +13,7 @@ from schemas.history import HEADER_BYTES
 from worker.bygone import later_entries, later_preferences
 from worker.erasure_marks import Marks, time_of_mark
 from worker.erasure_scripts import ERASE_READER
-from worker.reader_store import get_many
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 
 SETS_PER_CALL = 1000
 

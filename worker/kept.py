@@ -18,8 +18,7 @@ from schemas.history import (
 from schemas.timestamps import from_ms
 from worker.erasure_marks import time_of_mark
 from worker.erasure_store import SETS_PER_CALL
-from worker.reader_store import get_many
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 
 _CHECKSUM = slice(TIME_BYTES, ENTRY_BYTES - REF_BYTES)
 

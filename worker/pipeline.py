@@ -20,35 +20,32 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
-from worker.articles import Articles
 from worker.bygone import Sieve
-from worker.catalogue import Catalogue
 from worker.chunks import Chunk
 from worker.click_log import ClickLog
-from worker.emitter import Emitter
+from worker.delivery import Delivery, Update
 from worker.erasures import Erasures
-from worker.front_pages import FrontPages
+from worker.gate import Gate
 from worker.gathering import Turn
-from worker.impressions import Impressions
+from worker.health_state import HealthState
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
-from worker.reader_store import Held, PageUpdate, ReaderStore, ReaderUpdate
+from worker.metrics import Metrics
+from worker.overtaken import Moment, Overtaken
+from worker.reader_store import Held, PageUpdate
 from worker.recommend.barred import Limits
-from worker.redis_client import is_transient
-from worker.renewals import Renewals
+from worker.redis_client import dependency_of, is_transient
+from worker.serving import Serving
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
 OTHERS_FIRST_S = 1.0
 PATIENCE_S = 0.01
-
-Update: TypeAlias = ReaderUpdate | PageUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -60,29 +57,28 @@ class Pipeline:
         self,
         *,
         topics: Topics,
-        articles: Articles,
-        catalogue: Catalogue,
-        front_pages: FrontPages,
-        renewals: Renewals,
-        impressions: Impressions,
-        readers: ReaderStore,
+        serving: Serving,
         click_log: ClickLog,
-        emitter: Emitter,
+        delivery: Delivery,
         erasures: Erasures,
+        metrics: Metrics,
+        health: HealthState,
+        overtaken: Overtaken,
         is_pending: Callable[[str], bool] = lambda _: False,
+        compare: Callable[[Sequence[Update]], None] = lambda _: None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
-        self._articles = articles
-        self._catalogue = catalogue
-        self._front_pages = front_pages
-        self._renewals = renewals
-        self._impressions = impressions
-        self._readers = readers
+        self._serving = serving
+        self._gate = Gate()
         self._click_log = click_log
-        self._emitter = emitter
+        self._delivery = delivery
         self._erasures = erasures
+        self._metrics = metrics
+        self._health = health
+        self._overtaken = overtaken
         self._is_pending = is_pending
+        self._compare = compare
         self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
@@ -93,7 +89,18 @@ class Pipeline:
         """Learn every article that is in Redis; return how many."""
         await self._follow()
         await self._click_log.follow()
-        return len(self._catalogue)
+        return len(self._serving.catalogue)
+
+    @property
+    def serving(self) -> Serving:
+        """The model that is served now, and what depends on it."""
+        return self._serving
+
+    async def exchange(self, serving: Serving) -> None:
+        """Serve another model: with the next batch, when those in progress are stored."""
+        async with self._gate.change():
+            self._serving = serving
+            self._click_log.look_in(serving.catalogue)
 
     async def idle(self) -> None:
         """Wait until nothing is in progress."""
@@ -131,11 +138,14 @@ class Pipeline:
                 await self._process(chunks, turn)
                 for chunk in chunks:
                     chunk.set_stored()
+                self._health.stored(chunks[0].topic)
                 return
             except Exception as error:
                 if not is_transient(error):
                     raise
                 attempt += 1
+                self._metrics.failed(dependency_of(error))
+                self._health.tries_again(chunks[0].topic, dependency_of(error))
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
                 for chunk in chunks:
                     logger.warning(
@@ -145,22 +155,28 @@ class Pipeline:
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
-            num_withdrawals = self._erasures.num_withdrawals
+            num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
             intake = self._sort(chunks)
             sieve = Sieve(intake.sent_ms)
-            updates = await self._take(intake, sieve)
+            async with self._gate.work():
+                updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
-            await self._deliver(updates, intake.bad, sieve, num_withdrawals)
+            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began)
         finally:
             turn.delivery.release()
+        self._compare(updates)
+        records = [record for chunk in chunks for record in chunk.records]
+        oldest_ms = min(record.timestamp for record in records)
+        self._metrics.sorted_out(chunks[0].topic, len(records), oldest_ms, intake)
 
     def _sort(self, chunks: Sequence[Chunk]) -> Intake:
         topic = chunks[0].topic
         decode = decoder_of(topic, self._topics)
         decode_empty = empty_decoder_of(topic, self._topics)
         records = [record for chunk in chunks for record in chunk.records]
-        return sort_records(records, decode, self._clock_ms(), decode_empty)
+        with self._metrics.stage("decode"):
+            return sort_records(records, decode, self._clock_ms(), decode_empty)
 
     async def _take(self, intake: Intake, sieve: Sieve) -> list[Update]:
         """Store what follows; return what is to be emitted."""
@@ -170,10 +186,10 @@ class Pipeline:
             returned = await self._erasures.take(intake.erasures)
             updates += await self._update({user_id: [] for user_id in sorted(returned)}, sieve)
         if intake.articles:
-            refs = await self._articles.take(intake.articles.values())
+            refs = await self._serving.articles.take(intake.articles.values())
             await self._serve_waiting(refs)
         if intake.withdrawn:
-            await self._articles.withdraw(intake.withdrawn)
+            await self._serving.articles.withdraw(intake.withdrawn)
         if intake.clicks:
             updates += await self._update(intake.clicks, sieve)
         if intake.visits:
@@ -183,7 +199,7 @@ class Pipeline:
             updates += await self._welcome(times_ms, intake.preferences, sieve)
         if intake.impressions:
             _, news_ms = self._moment()
-            await self._impressions.take(intake.impressions, news_ms, sieve)
+            await self._serving.impressions.take(intake.impressions, news_ms, sieve)
         return updates
 
     async def _update(self, clicks: dict[str, list[bytes]], sieve: Sieve) -> list[Update]:
@@ -194,22 +210,22 @@ class Pipeline:
         renewed: list[Update] = []
         pending = clicks
         new = {entry[ENTRY_BYTES - REF_BYTES :] for entries in clicks.values() for entry in entries}
-        missing = {ref for ref in new if ref not in self._catalogue}
+        missing = {ref for ref in new if ref not in self._serving.catalogue}
         appeared: set[bytes] = set()
         while pending:
             user_ids = list(pending)
             held = await self._read(user_ids, list(missing))
             for article in held.articles:
-                self._catalogue.put(article)
+                self._serving.catalogue.put(article)
             pending = sieve.clicks(pending, held.marks)
-            updates, results = await self._renewals.store(pending, held, *self._moment())
+            updates, results = await self._serving.renewals.store(pending, held, *self._moment())
             lost: set[str] = set().union(*(result.lost for result in results))
             stored = [update for update in updates if update.user_id not in lost]
-            if self._readers.is_cluster:
+            if self._serving.readers.is_cluster:
                 await self._click_log.append(update.told for update in stored)
             renewed += stored
             served = {update.user_id for update in stored}
-            await self._readers.done_waiting(dict.fromkeys(appeared, served))
+            await self._serving.readers.done_waiting(dict.fromkeys(appeared, served))
             # Once more for those whom another worker changed meanwhile, and for those who
             # clicked an article that came meanwhile.
             missing = set().union(*(result.appeared for result in results))
@@ -222,9 +238,10 @@ class Pipeline:
 
     async def _read(self, user_ids: Sequence[str], article_refs: Sequence[bytes] = ()) -> Held:
         """Return what is held of readers and articles; what all have clicked is counted by then."""
-        _, held = await asyncio.gather(
-            self._click_log.follow(), self._readers.read(user_ids, article_refs)
-        )
+        with self._metrics.stage("read"):
+            _, held = await asyncio.gather(
+                self._click_log.follow(), self._serving.readers.read(user_ids, article_refs)
+            )
         return held
 
     def _moment(self) -> tuple[int, int]:
@@ -253,7 +270,7 @@ class Pipeline:
                 for user_id, kept in zip(pending, found.preferences, strict=True)
             ]
             now_ms, news_ms = self._moment()
-            made = self._front_pages.make(
+            made = self._serving.front_pages.make(
                 pending,
                 [packed if is_history(packed) else b"" for packed in held],
                 news_ms,
@@ -261,7 +278,8 @@ class Pipeline:
                 [times_ms[user_id] for user_id in pending],
                 Limits(found.showings, preferences),
             )
-            pages = list(made)
+            with self._metrics.stage("compute"):
+                pages = list(made)
             updates = [
                 PageUpdate(
                     user_id,
@@ -274,7 +292,8 @@ class Pipeline:
                 )
                 for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
             ]
-            lost = set(await self._readers.write_pages(updates))
+            with self._metrics.stage("write"):
+                lost = set(await self._serving.readers.write_pages(updates))
             # Whoever reads the preferences from now on stores no profile of theirs.
             await self._erasures.drop_profiles(
                 {
@@ -292,59 +311,48 @@ class Pipeline:
         while True:
             await asyncio.sleep(interval_s)
             try:
-                await self._follow()
-                await self._click_log.follow()
+                async with self._gate.work():
+                    await self._follow()
+                    await self._click_log.follow()
                 await self._click_log.checkpoint()
             except Exception as error:
                 if not is_transient(error):
                     raise
+                self._metrics.failed(dependency_of(error))
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
 
     async def _follow(self) -> None:
-        await self._articles.follow()
-        await self._serve_waiting(self._articles.unserved)
-        self._articles.unserved.clear()
+        await self._serving.articles.follow()
+        await self._serve_waiting(self._serving.articles.unserved)
+        self._serving.articles.unserved.clear()
 
     async def _serve_waiting(self, refs: Sequence[bytes]) -> None:
         """Renew the readers who clicked these articles before they were known, each once."""
-        waiting = await self._readers.waiting(refs)
+        waiting = await self._serving.readers.waiting(refs)
         user_ids = sorted(set().union(*waiting.values()))
         for start in range(0, len(user_ids), READERS_PER_RENEWAL):
             part = user_ids[start : start + READERS_PER_RENEWAL]
             num_withdrawals, sieve = self._erasures.num_withdrawals, Sieve({})
+            began = self._overtaken.now()
             updates = await self._update({user_id: [] for user_id in part}, sieve)
-            await self._deliver(updates, (), sieve, num_withdrawals)
-        await self._readers.done_waiting(waiting)
+            await self._deliver(updates, (), sieve, num_withdrawals, began)
+        await self._serving.readers.done_waiting(waiting)
 
     async def _deliver(
         self,
         updates: Sequence[Update],
-        bad: Iterable[BadMessage],
+        bad: Collection[BadMessage],
         sieve: Sieve,
         num_withdrawals: int,
+        began: Moment,
     ) -> None:
         """Send what was stored and what is bad, and wait until all of it has arrived.
 
-        num_withdrawals: as it was before anything was read; see `Erasures.look_again`.
+        num_withdrawals, began: as they were before anything was read; see `Erasures.look_again`
+        and `Overtaken`.
         """
-        failures_before = self._emitter.num_failures
-        self._emit(updates)
-        self._bury(bad)
-        await self._emitter.delivered(failures_before)
+        await self._delivery.deliver(updates, bad)
+        while updates and self._overtaken.is_possible(began):
+            began = self._overtaken.now()
+            await self._delivery.deliver(await self._overtaken.newer(updates))
         await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
-
-    def _emit(self, updates: Iterable[Update]) -> None:
-        send, topics = self._emitter.send, self._topics
-        for update in updates:
-            user_id = update.user_id
-            if isinstance(update, ReaderUpdate) and update.profile:
-                send(topics.profiles, user_id, update.profile)
-            send(topics.recommendations, user_id, update.recommendation)
-            if update.served is not None:
-                send(topics.served_features, user_id, update.served)
-
-    def _bury(self, bad: Iterable[BadMessage]) -> None:
-        for message in bad:
-            self._emitter.send_dead_letter(
-                self._topics.dead_letters, message.key, message.value, message.letter
-            )

@@ -8,7 +8,7 @@ reader before an erasure is told as well.
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from redis.asyncio import RedisCluster
@@ -20,7 +20,7 @@ from schemas.history import HEADER_BYTES
 from schemas.records import Profile, Recommendation
 from worker.click_log import MAX_ENTRIES
 from worker.erasure_marks import Marks
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
 READERS_PER_CALL = 128
@@ -114,12 +114,18 @@ class WriteResult(NamedTuple):
 
 
 class ReaderStore:
-    """Histories, profiles and recommendations of readers."""
+    """Histories, profiles and recommendations of readers.
 
-    def __init__(self, client: Client, ttl_ms: int, model_version: str) -> None:
+    before: versions of other models, under which readers may still wait for articles.
+    """
+
+    def __init__(
+        self, client: Client, ttl_ms: int, model_version: str, before: Sequence[str] = ()
+    ) -> None:
         self._client = client
         self._ttl_ms = ttl_ms
         self._model_version = model_version
+        self._versions = (model_version, *before)
         # One script call may only touch keys of one slot of a cluster.
         self.is_cluster = isinstance(client, RedisCluster)
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
@@ -277,24 +283,22 @@ class ReaderStore:
 
     async def waiting(self, refs: Sequence[bytes]) -> dict[bytes, set[str]]:
         """Return, by article, the readers who clicked it before it was known."""
-        if not refs:
-            return {}
         pipeline = self._client.pipeline(transaction=False)
-        for ref in refs:
-            pipeline.smembers(keys.waiting(ref, self._model_version))
-        replies = await pipeline.execute()
-        return {
-            ref: {member.decode() for member in members}
-            for ref, members in zip(refs, replies, strict=True)
-            if members
-        }
+        names = [(ref, version) for ref in refs for version in self._versions]
+        for ref, version in names:
+            pipeline.smembers(keys.waiting(ref, version))
+        found: dict[bytes, set[str]] = {}
+        for (ref, _), members in zip(names, await pipeline.execute(), strict=True):
+            if members:
+                found.setdefault(ref, set()).update(member.decode() for member in members)
+        return found
 
     async def done_waiting(self, served: Mapping[bytes, Collection[str]]) -> None:
         """Forget that these readers wait for these articles."""
         pipeline = self._client.pipeline(transaction=False)
         for ref, user_ids in served.items():
-            if user_ids:
-                pipeline.srem(keys.waiting(ref, self._model_version), *user_ids)
+            for version in self._versions if user_ids else ():
+                pipeline.srem(keys.waiting(ref, version), *user_ids)
         await pipeline.execute()
 
     async def set_aside(self, user_id: str, unreadable: bytes) -> None:
@@ -312,19 +316,6 @@ class ReaderStore:
         return None if raw is None else msgspec.json.decode(raw, type=Recommendation)
 
 
-async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
-    """Return the values of the keys, in one round trip (on a cluster: one to each node)."""
-    if not names:
-        return []
-    if not isinstance(client, RedisCluster):
-        replies: list[bytes | None] = await _of(client.mget(names))
-        return replies
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.get(name)
-    return list(await pipeline.execute())
-
-
 def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple[bytes, bytes]]:
     names: list[str] = []
     values: list[bytes] = []
@@ -339,8 +330,3 @@ def _script_arguments(updates: Sequence[ReaderUpdate]) -> tuple[list[str], tuple
             update.preferences or b"",
         )
     return names, (struct.pack(f">{len(values)}I", *map(len, values)), b"".join(values))
-
-
-async def _of(reply: Any) -> Any:
-    # redis-py types the replies of its asynchronous client as "awaitable or not".
-    return await reply

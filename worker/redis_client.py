@@ -1,6 +1,7 @@
 """Connect to Redis or Redis Cluster, and tell what is transient from what is not."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import redis.exceptions
@@ -52,6 +53,17 @@ def is_transient(error: Exception) -> bool:
     return _TRANSIENT_REPLIES.search(reply) is not None
 
 
+def dependency_of(error: Exception) -> str:
+    """Name what a transient error is the fault of: `redis`, `kafka`, or `other`.
+
+    >>> dependency_of(redis.exceptions.ConnectionError()), dependency_of(UnavailableError())
+    ('redis', 'kafka')
+    """
+    if isinstance(error, ERRORS):
+        return "redis"
+    return "kafka" if isinstance(error, UnavailableError) else "other"
+
+
 def connect(settings: Settings) -> Client:
     """Return a client; nothing is sent before its first use.
 
@@ -91,3 +103,16 @@ async def check(client: Client) -> None:
         await client.ping()
     except (*ERRORS, OSError) as error:
         raise UnavailableError(f"Redis ({PREFIX}REDIS_URL): {error}") from error
+
+
+async def get_many(client: Client, names: Sequence[str]) -> list[bytes | None]:
+    """Return the values of the keys, in one round trip (on a cluster: one to each node)."""
+    if not names:
+        return []
+    if not isinstance(client, RedisCluster):
+        replies: list[bytes | None] = await cast("Any", client.mget(names))
+        return replies
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.get(name)
+    return list(await pipeline.execute())

@@ -13,6 +13,7 @@ from schemas.history import ENTRY_BYTES, merge
 from worker.batch_lessons import BatchLessons
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
+from worker.metrics import Metrics
 from worker.profiling import objections
 from worker.reader_store import Held, ReaderStore, ReaderUpdate, WriteResult
 from worker.recommend.barred import Limits
@@ -36,11 +37,13 @@ class Renewals:
         lessons: BatchLessons,
         readers: ReaderStore,
         history_size: int,
+        metrics: Metrics,
     ) -> None:
         self._front_pages = front_pages
         self._lessons = lessons
         self._readers = readers
         self._history_size = history_size
+        self._metrics = metrics
 
     async def store(
         self, clicks: Mapping[str, list[bytes]], held: Held, now_ms: int, news_ms: int
@@ -57,9 +60,10 @@ class Renewals:
             for start in range(0, len(user_ids), READERS_PER_PART):
                 part = slice(start, start + READERS_PER_PART)
                 own = {user_id: clicks[user_id] for user_id in user_ids[part]}
-                made = await self._make(own, held.of(part), now_ms, news_ms)
+                with self._metrics.stage("compute"):
+                    made = await self._make(own, held.of(part), now_ms, news_ms)
                 updates += made
-                writes.append(asyncio.create_task(self._readers.write(made)))
+                writes.append(asyncio.create_task(self._write(made)))
                 for _ in range(STEPS_TO_SEND):
                     await asyncio.sleep(0)
         finally:
@@ -69,6 +73,10 @@ class Renewals:
             if isinstance(result, BaseException):
                 raise result
         return updates, cast("list[WriteResult]", results)
+
+    async def _write(self, updates: list[ReaderUpdate]) -> WriteResult:
+        with self._metrics.stage("write"):
+            return await self._readers.write(updates)
 
     async def _make(
         self,

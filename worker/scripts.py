@@ -116,11 +116,16 @@ return lost
 
 NOTE_ARTICLES = """
 -- Give changed articles the next sequence numbers, so that every worker's catalogue follows.
--- KEYS: index, sequence. ARGV: time to live, then article references.
-for article = 2, #ARGV do
-  redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[article])
+-- KEYS: index, sequence, sums. ARGV: time to live, then an id and the checksum of its text for each
+-- article; '' leaves that as it is.
+for at = 2, #ARGV, 2 do
+  redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[at])
+  if ARGV[at + 1] ~= '' then
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+  end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[1])
-return #ARGV - 1
+for key = 1, 3 do
+  redis.call('PEXPIRE', KEYS[key], ARGV[1])
+end
+return (#ARGV - 1) / 2
 """

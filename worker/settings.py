@@ -26,11 +26,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: Path = Path("bundle")
     """Directory of the model bundle."""
+    shadow_bundle: Path | None = None
+    """A second model that is compared with the first and serves nobody; see `worker.shadow`."""
+    shadow_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
+    """Of batches of which it is asked, if there is time for it."""
     data_dir: Path = Path(".frontpage/worker")
     """Faust's working directory; nothing in it needs to survive."""
     app_id: Name = "frontpage"
     """Consumer group: workers with the same id share the partitions."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line."""
+
+    metrics_host: str = "127.0.0.1"
+    """Where the worker's `/metrics`, `/live` and `/ready` are served; see `worker.operations`."""
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    """Without one they are not; 0 takes a free one, and the log says which."""
+    http_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{16,256}\Z")] | None = None
+    """What requests from elsewhere must bear; a host other than loopback needs it."""
+    stall_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400.0)] = 60.0
+    """After how long without progress, while messages wait, `/live` says no. Calls that get no
+    answer are given up after 40 s: with less than that, an outage may be taken for the worker's."""
 
     kafka_bootstrap: str = "127.0.0.1:9092"
     """Comma-separated host:port list."""
@@ -69,6 +85,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_ca_file: Path | None = None
     """Certificate authority of the Redis server; without it, the system's."""
     redis_timeout_s: Seconds = 5.0
+
+    http_host: str = "127.0.0.1"
+    """Where `frontpage serve` listens; another host than this machine's own needs a token."""
+    http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    """Of `frontpage serve`; 0 for any that is free."""
 
     ttl_days: Days = 90.0
     """How long a key lives after its last change."""

@@ -1,7 +1,6 @@
 """From topics to a reading set: what the worker saw, for the next model to be trained on."""
 
 import gzip
-import io
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -17,13 +16,13 @@ from schemas.errors import InvalidMessageError, ReadingSetError
 from schemas.reading_set import DatasetInfo, Reader, split_of
 from schemas.records import Click, ReaderLabel
 from schemas.timestamps import MAX_RFC3339_MS, to_ms
+from worker.set_files import BUFFER_BYTES, check_replaceable, write_info, write_lines
 from worker.settings import Settings
 from worker.snapshot_reader import TopicReader
 from worker.snapshot_sort import CHUNK_SIZE, ClickSorter
 from worker.snapshot_sources import Latest, Sources
 
 _json = msgspec.json.Encoder()
-_BUFFER_BYTES = 1 << 17
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ def take_snapshot(settings: Settings, out: Path, wanted: Wanted) -> Report:
         UnavailableError: when Kafka does not answer or a topic is missing.
         SettingsError: when librdkafka refuses a setting.
     """
-    _check_replaceable(out)
+    check_replaceable(out)
     reader = TopicReader(settings)
     try:
         now_ms = int(time.time() * 1000)
@@ -99,8 +98,7 @@ class _Snapshot:
             num_users=splits.total(),
             num_clicks=num_clicks,
         )
-        text = msgspec.json.format(_json.encode(info), indent=2)
-        (self._staging / "dataset.json").write_bytes(text + b"\n")
+        write_info(self._staging, info)
         return Report(
             path=str(out),
             articles=num_articles,
@@ -136,7 +134,7 @@ class _Snapshot:
                 )
             )
         readers.sort(key=lambda reader: reader.user_id)
-        self._write_lines("users", map(_json.encode, readers))
+        write_lines(self._staging, "users", map(_json.encode, readers))
         return Counter(str(reader.split) for reader in readers)
 
     def _write_stream(self, erased: set[str]) -> tuple[int, int]:
@@ -147,7 +145,7 @@ class _Snapshot:
             sorter = ClickSorter(Path(work), self._wanted.chunk_size)
             every = Path(work) / "articles.jsonl"
             # Only numbers of lines are kept in memory: an article may have a megabyte.
-            with every.open("wb", buffering=_BUFFER_BYTES) as lines:
+            with every.open("wb", buffering=BUFFER_BYTES) as lines:
                 for message, record in tqdm(
                     self._sources.stream(), "messages", unit="", disable=None
                 ):
@@ -166,8 +164,8 @@ class _Snapshot:
             self._left_out["withdrawn articles"] = sum(line is None for line in latest.values())
             with every.open("rb") as lines:
                 kept = (line[:-1] for number, line in enumerate(lines) if number in last)
-                num_articles = self._write_lines("articles", kept)
-            num_clicks = self._write_lines("clicks", map(_json.encode, sorter.sorted()))
+                num_articles = write_lines(self._staging, "articles", kept)
+            num_clicks = write_lines(self._staging, "clicks", map(_json.encode, sorter.sorted()))
         self._left_out["repeated clicks"] = sorter.num_repeated
         return num_articles, num_clicks
 
@@ -182,18 +180,6 @@ class _Snapshot:
             return True
         self._left_out[reason] += 1
         return False
-
-    def _write_lines(self, name: str, lines: Iterable[bytes]) -> int:
-        """Write gzipped lines, the same bytes for the same lines; return how many."""
-        count = 0
-        with (
-            gzip.GzipFile(self._staging / f"{name}.jsonl.gz", "wb", 6, mtime=0) as packed,
-            io.BufferedWriter(packed, _BUFFER_BYTES) as file,
-        ):
-            for line in lines:
-                file.write(line + b"\n")
-                count += 1
-        return count
 
 
 def _labels_from(path: Path) -> Iterable[ReaderLabel]:
@@ -216,9 +202,3 @@ def _labels_from(path: Path) -> Iterable[ReaderLabel]:
     except (OSError, EOFError) as error:
         raise ReadingSetError(f"{path}: {error}") from error
     return latest.values()
-
-
-def _check_replaceable(out: Path) -> None:
-    occupied = out.is_file() or (out.is_dir() and any(out.iterdir()))
-    if occupied and not ((out / "dataset.json").is_file() and (out / "clicks.jsonl.gz").is_file()):
-        raise ReadingSetError(f"{out}: exists and is not a reading set")

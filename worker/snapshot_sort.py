@@ -1,4 +1,4 @@
-"""Put clicks in time order on disk, without repeats: as many as there are, in bounded memory.
+"""Put clicks, and whatever else has a time, in order on disk: any number, in bounded memory.
 
 Source: Knuth, "The Art of Computer Programming", volume 3, 5.4.1, multiway merging.
 """
@@ -26,11 +26,11 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[str, str | None, str])
 
 
-class ClickSorter:
-    """Take clicks in any order; give the distinct ones, oldest first.
+class EntrySorter:
+    """Take byte strings in any order; give the distinct ones, smallest first.
 
-    Distinct as the worker's histories are: by reader, time, event and article. Sorted files are
-    written to `directory`, which must exist, whenever `chunk_size` clicks are in memory.
+    Sorted files are written to `directory`, which must exist and belong to this sorter alone,
+    whenever `chunk_size` entries are in memory.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class ClickSorter:
         self.num_repeated = 0
         """Repeats dropped so far; final once `sorted` has ended."""
 
-    def add(self, click: Click) -> None:
-        """Take a click."""
-        self._chunk.append(_pack(click))
+    def add(self, entry: bytes) -> None:
+        """Take an entry."""
+        self._chunk.append(entry)
         if len(self._chunk) >= self._chunk_size:
             self._spill()
 
-    def sorted(self) -> Iterator[Click]:
-        """Yield the distinct clicks by time, then reader, event and article; once."""
+    def sorted(self) -> Iterator[bytes]:
+        """Yield the distinct entries in order; once."""
         if self._runs:
             self._spill()
         while len(self._runs) > self._most_runs:
@@ -62,9 +62,7 @@ class ClickSorter:
             for path in oldest:
                 path.unlink()
         self._chunk.sort()
-        entries = self._merged(self._runs) if self._runs else self._distinct(iter(self._chunk))
-        for entry in entries:
-            yield _unpack(entry)
+        yield from self._merged(self._runs) if self._runs else self._distinct(iter(self._chunk))
 
     def _spill(self) -> None:
         self._chunk.sort()
@@ -90,6 +88,37 @@ class ClickSorter:
             else:
                 last = entry
                 yield entry
+
+
+class ClickSorter:
+    """Take clicks in any order; give the distinct ones, oldest first.
+
+    Distinct as the worker's histories are: by reader, time, event and article. Arguments as those
+    of `EntrySorter`.
+    """
+
+    def __init__(
+        self, directory: Path, chunk_size: int = CHUNK_SIZE, most_runs: int = MOST_RUNS
+    ) -> None:
+        self._entries = EntrySorter(directory, chunk_size, most_runs)
+
+    @property
+    def num_written(self) -> int:
+        """Sorted files written so far."""
+        return self._entries.num_written
+
+    @property
+    def num_repeated(self) -> int:
+        """Repeats dropped so far; final once `sorted` has ended."""
+        return self._entries.num_repeated
+
+    def add(self, click: Click) -> None:
+        """Take a click."""
+        self._entries.add(_pack(click))
+
+    def sorted(self) -> Iterator[Click]:
+        """Yield the distinct clicks by time, then reader, event and article; once."""
+        return map(_unpack, self._entries.sorted())
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -101,19 +101,20 @@ class Installation:
 
     def histories(self) -> dict[str, bytes]:
         """Return every reader's history by (unescaped) user id."""
-        return self._values("history")
+        return self.values("history")
 
     def profiles(self) -> dict[str, Profile]:
         """Return every reader's profile."""
-        found = self._values("profile").items()
+        found = self.values("profile").items()
         return {user: msgspec.json.decode(raw, type=Profile) for user, raw in found}
 
     def recommendations(self) -> dict[str, Recommendation]:
         """Return every reader's front page."""
-        found = self._values("recs").items()
+        found = self.values("recs").items()
         return {user: msgspec.json.decode(raw, type=Recommendation) for user, raw in found}
 
-    def _values(self, kind: str) -> dict[str, bytes]:
+    def values(self, kind: str) -> dict[str, bytes]:
+        """Return what Redis holds of a kind of key, by (unescaped) user id."""
         names = sorted(self.redis.scan_iter(f"{kind}:*", 1000))
         values = self.redis.mget(names) if names else []
         users = [name.decode()[len(kind) + 2 : -1] for name in names]

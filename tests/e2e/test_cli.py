@@ -46,7 +46,7 @@ def test_every_command_is_listed() -> None:
     for command in (
         "worker", "up", "replay", "profile", "recommend", "forget", "export-reader", "snapshot",
         "dead-letters",
-        "generate", "train", "evaluate", "compare", "retrain",
+        "import", "generate", "train", "evaluate", "compare", "retrain",
     ):  # fmt: skip
         assert f"\n  {command} " in listed
 

@@ -1,4 +1,4 @@
-"""The tests' own broker: real Apache Kafka that never outlives its test, and health on it."""
+"""The tests' own broker: real Apache Kafka that never outlives its test."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
 
-from schemas.errors import UnavailableError
 from tests.integration.test_local_stack import REPOSITORY, wait_until_gone
 from tests.kafka_broker import BrokerUnavailableError, TestBroker, kafka_broker
-from worker.health import check_membership, own_addresses
-from worker.local.topics import create_topics
-from worker.settings import Settings
 
 # A test run that dies while its broker is up.
 DYING = """
@@ -59,19 +53,3 @@ def test_ci_refuses_to_run_without_apache_kafka(
         kafka_broker(tmp_path / "data"),
     ):
         pass
-
-
-def test_healthy_while_this_host_is_in_the_group_and_not_after(own_broker: TestBroker) -> None:
-    create_topics(own_broker.bootstrap_servers, {"clicks": 2})
-    settings = Settings(kafka_bootstrap=own_broker.bootstrap_servers, app_id="health")
-    consumer = Consumer({"bootstrap.servers": own_broker.bootstrap_servers, "group.id": "health"})
-    consumer.subscribe(["clicks"])
-    deadline = time.monotonic() + 20
-    while not consumer.assignment() and time.monotonic() < deadline:
-        consumer.poll(0.1)
-    check_membership(settings, own_addresses())
-    with pytest.raises(UnavailableError, match="1 members, none on this host"):
-        check_membership(settings, {"192.0.2.1"})
-    consumer.close()
-    with pytest.raises(UnavailableError, match="0 members"):
-        check_membership(settings, own_addresses())

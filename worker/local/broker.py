@@ -18,7 +18,7 @@ What differs from Apache Kafka, and what to do about it:
   not wait for `end_offsets` or watermarks, count messages. The high watermark in fetch
   responses is right. A consumer that starts at "latest" sees the last batch again.
 - On SIGTERM it may wait for connected clients: it is killed after half a second.
-- DescribeConsumerGroups names no members: `python -m worker.health` needs Apache Kafka.
+- DescribeConsumerGroups names no members.
 - A message to an unknown topic creates the topic with 4 partitions.
 - Settings such as `cleanup.policy` are kept and described.
 Not for production: `docker-compose.yml` has Apache Kafka.

@@ -103,6 +103,7 @@ def launch(
     port: int | None = None,
     timeout_s: float = 15.0,
     grace_s: float = GRACE_S,
+    env: Mapping[str, str] | None = None,
 ) -> RunningServer:
     """Start `command(port)` under a guard and return once `answers(port, pid)` is true.
 
@@ -118,7 +119,7 @@ def launch(
     for tries_left in reversed(range(1 if port is not None else _PORT_TRIES)):
         chosen = port if port is not None else free_port()
         log_start = log_path.stat().st_size if log_path.exists() else 0
-        server = spawn(name, scheme, command(chosen), chosen, log_path, grace_s=grace_s)
+        server = spawn(name, scheme, command(chosen), chosen, log_path, env, grace_s)
         try:
             failure = _wait_until(server, answers, timeout_s)
         except BaseException:

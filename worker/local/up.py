@@ -4,12 +4,15 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 
 import click
@@ -23,7 +26,7 @@ from worker import show
 from worker.kafka_security import librdkafka_config
 from worker.local.broker import start_broker
 from worker.local.redis_server import redis_cli_path, start_redis
-from worker.local.server import RunningServer, spawn
+from worker.local.server import RunningServer, launch, spawn
 from worker.local.topics import create_topics
 from worker.reader_store import ReaderStore
 from worker.redis_client import connect
@@ -35,6 +38,10 @@ TRAINING_S = 100
 """Time budget of the training: patience for a demo, enough for the generated newsroom."""
 CAUGHT_UP_S = 120.0
 """Longest time without progress that is waited for the worker."""
+FETCH_WAIT_S = 0.05
+"""The embedded broker lets this time pass before it looks again: who clicks sees what follows."""
+PAGE_S = 30.0
+"""Longest time until the page is served."""
 
 
 @click.command()
@@ -74,9 +81,12 @@ def up(data_dir: Path, dataset: Path | None, bundle: Path | None, stay: bool) ->
         _replay(settings, reading_set, worker, [left.user_id, right.user_id])
         click.echo(asyncio.run(_two_front_pages(settings, left, right)))
         click.echo(f"\nready after {time.monotonic() - started:.0f} s")
-        click.echo(_look_further(settings, left, stay, data_dir))
-        if stay:
-            _stay(worker)
+        page = (
+            stack.enter_context(_page(settings, data_dir / "logs", left, right)) if stay else None
+        )
+        click.echo(_look_further(settings, left, page, data_dir))
+        if page:
+            _stay(worker, page)
 
 
 def _newsroom(data_dir: Path) -> Path:
@@ -112,6 +122,7 @@ def _start_servers(stack: ExitStack, data_dir: Path, bundle: Path) -> Settings:
     broker = stack.enter_context(start_broker(logs))
     settings = read_settings(
         {
+            f"{PREFIX}FETCH_WAIT_S": str(FETCH_WAIT_S),
             **{key: value for key, value in os.environ.items() if key.startswith(PREFIX)},
             f"{PREFIX}KAFKA_BOOTSTRAP": broker.bootstrap_servers,
             f"{PREFIX}REDIS_URL": f"{redis.url}/0",
@@ -141,6 +152,48 @@ def _worker(settings: Settings, logs: Path) -> Iterator[RunningServer]:
     )
     with worker:
         yield worker
+
+
+@contextmanager
+def _page(settings: Settings, logs: Path, *readers: Reader) -> Iterator[RunningServer]:
+    """Serve the page and the API."""
+    options = [f"--demo-reader={reader.user_id}" for reader in readers]
+    with launch(
+        "page",
+        "http",
+        logs,
+        command=lambda port: [
+            *(sys.executable, "-m", "worker.cli", "serve", f"--port={port}", "--demo"),
+            *options,
+        ],
+        answers=lambda port, _: _has_page(port),
+        port=_port_of_page(settings),
+        timeout_s=PAGE_S,
+        env={**os.environ, **environment(settings)},
+    ) as server:
+        yield server
+
+
+def _has_page(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _port_of_page(settings: Settings) -> int | None:
+    """Return the usual port, if nobody has it: a link that stays the same; None for another."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", settings.http_port))
+        except OSError:
+            return None
+    return settings.http_port or None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -247,14 +300,17 @@ def _column(reader: Reader, profile_lines: list[str], page: show.FrontPageText) 
     return lines
 
 
-def _look_further(settings: Settings, reader: Reader, stay: bool, data_dir: Path) -> str:
+def _look_further(
+    settings: Settings, reader: Reader, page: RunningServer | None, data_dir: Path
+) -> str:
     cli = redis_cli_path() or "redis-cli"  # the latter: `apt-get install redis-tools`
     exports = " ".join(
         f"{PREFIX}{name.upper()}={getattr(settings, name)}"
         for name in ("kafka_bootstrap", "redis_url")
     )
     lines = [
-        "look further" if stay else "look further (run `make up` first: it stays, this does not)",
+        "look further" if page else "look further (run `make up` first: it stays, this does not)",
+        f"  {page.url}/" if page else "  the page, live: `make up` prints its link",
         f"  {cli} -u {settings.redis_url} GET '{keys.profile(reader.user_id)}'",
         f"  {cli} -u {settings.redis_url} --scan --pattern 'profile:*'",
         f"  export {exports}",
@@ -270,15 +326,16 @@ def _script() -> str:
     return str(beside) if beside.exists() else "frontpage"
 
 
-def _stay(worker: RunningServer) -> None:
+def _stay(*servers: RunningServer) -> None:
     click.echo("\nrunning; Ctrl-C stops everything")
     try:
-        while worker.is_alive():
+        while all(server.is_alive() for server in servers):
             time.sleep(0.5)
     except KeyboardInterrupt:
         click.echo("stopping")
         return
-    raise UnavailableError(f"the worker ended; see {worker.log_path}")
+    ended = next(server for server in servers if not server.is_alive())
+    raise UnavailableError(f"the {ended.name} ended; see {ended.log_path}")
 
 
 def _step(text: str) -> None:

@@ -78,6 +78,7 @@ class Statistics:
         self.co: CoClicks = empty_co_clicks(slots)
         self.terms: Terms = empty_terms()
         options = options or Blend()
+        self._usual = options.weights
         self._start = partial(starting_blend, options.weights, learned)
         self.blend: BlendState = self._start()
         self.scale = scale_of(self.blend)
@@ -112,6 +113,11 @@ class Statistics:
     def tag_counts(self) -> dict[str, NDArray[np.float64]]:
         """By tag: clicks by each segment of readers, and of all, (segments + 1,)."""
         return self._tags.by_tag()
+
+    @property
+    def newest_ms(self) -> int:
+        """The latest click that was counted, epoch milliseconds; 0 before the first."""
+        return max(0, int(self.items.last_ms[: len(self)].max(initial=NEVER_MS)))
 
     @property
     def is_full(self) -> bool:
@@ -158,6 +164,14 @@ class Statistics:
         self._numbers = Numbering()
         self.num_renumbered += 1
         self.num_changes += 1
+
+    def begin_with(self, learned: LearnedBlend | None) -> None:
+        """Begin with another blend: at the next reset; at once where nothing has been learned."""
+        self._start = partial(starting_blend, self._usual, learned)
+        if not self._learning_rate or not self.num_counted:
+            self.blend = self._start()
+            self.scale = scale_of(self.blend)
+            self.num_changes += 1
 
     def apply(self, entry: bytes, facts: Facts) -> None:
         """Count an entry of the click log, and learn from it."""

@@ -153,7 +153,7 @@ def _send(
     rate: float,
     seconds: float,
 ) -> int:
-    config = {**ground.client_config, "linger.ms": 0, "partitioner": "murmur2_random"}
+    config = {**ground.client_config, "linger.ms": 5, "partitioner": "murmur2_random"}
     producer = Producer(config)
     producer.list_topics(topic, timeout=10)
     began, num_sent = time.monotonic(), 0

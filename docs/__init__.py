@@ -1,0 +1,1 @@
+"""The pages of the site; Python is what generates some of them."""

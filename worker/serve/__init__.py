@@ -1,0 +1,1 @@
+"""The HTTP API and the page: Redis read, Kafka written to, and nothing kept here."""
