@@ -113,4 +113,4 @@ def test_the_container_runs_with_as_little_as_it_can() -> None:
         for setting in ("read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"):
             assert setting in service, f"{name}: {setting}"
     published = [line for line in compose.splitlines() if line.strip().startswith('- "127.')]
-    assert len(published) == 2 == compose.count("ports:")
+    assert len(published) == compose.count("ports:") > 1
