@@ -137,15 +137,9 @@ class Pipeline:
                     raise
                 attempt += 1
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
-                for chunk in chunks:
-                    logger.warning(
-                        "%s[%d] up to offset %d: %s; again in %.1f s",
-                        chunk.topic,
-                        chunk.partition,
-                        chunk.next_offset - 1,
-                        type(error).__name__,
-                        delay_s,
-                    )
+                logger.warning(
+                    "%s: %s; again in %.1f s", _ends(chunks), type(error).__name__, delay_s
+                )
                 await asyncio.sleep(delay_s)
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
@@ -360,3 +354,11 @@ class Pipeline:
             self._emitter.send_dead_letter(
                 self._topics.dead_letters, message.key, message.value, message.letter
             )
+
+
+def _ends(chunks: Iterable[Chunk]) -> str:
+    """Name the end of each partition's chunks: hundreds may wait when Redis has been away."""
+    ends = {(chunk.topic, chunk.partition): chunk.next_offset - 1 for chunk in chunks}
+    return ", ".join(
+        f"{topic}[{number}] up to offset {end}" for (topic, number), end in ends.items()
+    )
