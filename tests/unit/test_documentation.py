@@ -30,6 +30,7 @@ KAFKA_OPTIONS = (
     *("--alter", "--entity-type", "--entity-name", "--add-config"),
     *("--topic", "--reset-offsets", "--to-earliest"),
 )
+OTHERS_OPTIONS = {*BENCH_OPTIONS, *KAFKA_OPTIONS, "--minutes", "--long", "--no-deps"}
 OTHERS_VARIABLES = {"PARTITIONS", "KAFKA_CLUSTER_ID"}  # of docker-compose.yml
 
 
@@ -52,7 +53,7 @@ def named(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
     text = page.read_text()
-    everywhere = set().union(*map(options_of, COMMANDS.values())) | {*BENCH_OPTIONS, *KAFKA_OPTIONS}
+    everywhere = set().union(*map(options_of, COMMANDS.values())) | OTHERS_OPTIONS
     for words in commands(text):
         for name in named(words):
             assert name in COMMANDS, f"frontpage {name}"

@@ -40,7 +40,7 @@ STAGES = {
     ],
     "write": ["worker.reader_store:ReaderStore.write"],
     "emit": [
-        "worker.pipeline:Pipeline._emit",
+        "worker.delivery:Delivery._emit",
         "worker.emitter:Emitter.send",
         "worker.emitter:Emitter.delivered",
     ],
