@@ -87,7 +87,7 @@ def site(kafka: TestBroker, bundle: Path, tmp_path: Path) -> Iterator[Installati
 
 def test_a_worker_tells_what_it_does_and_how_it_is(site: Installation, bundle: Path) -> None:
     topics = site.settings.topics
-    worker = site.start_worker(stall_s=1.0, redis_timeout_s=0.2)
+    worker = site.start_worker(stall_s=2.0, redis_timeout_s=0.2)
     url = address_of(worker)
     wait_until("ready", lambda: is_status(f"{url}/ready", 200))
     now_ms = int(time.time() * 1000)
@@ -125,7 +125,7 @@ def test_a_worker_tells_what_it_does_and_how_it_is(site: Installation, bundle: P
     assert ask(f"{url}/live") == (200, '{"status": "live"}\n')
 
     # Redis does not answer: no progress, and no fault of the worker's.
-    site.redis.client_pause(6_000, all=True)
+    site.redis.client_pause(8_000, all=True)
     site.produce(topics.clicks, (b"r", json.dumps({**click, "event_id": "f"}).encode()))
     wait_until("it says what it waits for", lambda: ask(f"{url}/live")[1].startswith(WAITING))
     assert ask(f"{url}/live") == (200, '{"status": "waiting", "why": ["redis"]}\n')
