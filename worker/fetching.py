@@ -2,14 +2,17 @@
 
 librdkafka fetches ahead and keeps its membership of the group alive in C, whatever Python is busy
 with. The thread here hands on what has come and then waits until that is taken, so that the rest
-piles up where it costs nothing.
+piles up where it costs nothing. It alone calls the consumer: with confluent-kafka 2.16 a call from
+another thread waits for as long as this one polls.
 """
 
 import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import (
@@ -58,30 +61,38 @@ class Fetching:
         self._hung_s = hung_s
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
-        self._stopping = False
+        self._stopping = self._stopped = False
         self._fault: BaseException | None = None
         self._changed = threading.Condition()
         self._held: dict[str, list[Record]] = {}
         self._full: set[str] = set()
         self._paused: set[str] = set()
         self._rebalances = 0
+        self._tasks: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._ends: dict[Place, int] = {}
         self._arrived = asyncio.Event()
         self._alive_at = time.monotonic()
 
     def start(self, topics: Iterable[str]) -> None:
         """Join the group. Called again, it takes other topics."""
-        self._consumer.subscribe(
-            sorted(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+        subscribe = partial(
+            self._consumer.subscribe,
+            sorted(topics),
+            on_assign=self._assign,
+            on_revoke=self._revoke,
+            on_lost=self._revoke,
         )
-        if not self._thread.is_alive():
+        if self._thread.is_alive():
+            self._ask(subscribe)
+        else:
+            subscribe()
             self._be_alive()
             self._thread.start()
 
     async def stop(self) -> None:
         """Leave the group."""
         self._stopping = True
-        with self._changed:
-            self._changed.notify_all()
+        self._notify()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, STOP_S)
 
@@ -117,15 +128,45 @@ class Fetching:
             KafkaException: when the brokers refuse it, or do not answer.
         """
         offsets = [TopicPartition(*place, end) for place, end in ends.items()]
-        done = await asyncio.to_thread(self._consumer.commit, offsets=offsets, asynchronous=False)
-        for each in done or ():
+        commit = partial(self._consumer.commit, offsets=offsets, asynchronous=False)
+        for each in await self._ask(commit) or ():
             if each.error is not None:
                 raise KafkaException(each.error)
 
     def highwater(self, place: Place) -> int:
         """Return the end of a partition as last heard of, negative before anything was."""
-        ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-        return int(ends[1]) if ends else -1
+        return self._ends.get(place, -1)
+
+    def _ask(self, task: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Have the thread do something; return what becomes of it."""
+        asked: asyncio.Future[Any] = self._loop.create_future()
+        with self._changed:
+            if self._stopped:
+                asked.set_exception(KafkaException(KafkaError(KafkaError._STATE)))
+            else:
+                self._tasks.append((task, asked))
+                self._changed.notify_all()
+        return asked
+
+    def _do_tasks(self) -> None:
+        while self._tasks:
+            task, asked = self._tasks.popleft()
+            try:
+                self._tell(asked, task(), None)
+            except KafkaException as error:
+                self._tell(asked, None, error)
+
+    def _tell(self, asked: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+        def tell() -> None:
+            if asked.done():  # nobody waits for it any more
+                return
+            if error is None:
+                asked.set_result(result)
+            else:
+                asked.set_exception(error)
+
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(tell)
 
     def _pop(self) -> dict[str, list[Record]]:
         self._arrived.clear()
@@ -147,6 +188,7 @@ class Fetching:
                 if time.monotonic() - self._alive_at > self._hung_s:
                     time.sleep(POLL_S)
                     continue
+                self._do_tasks()
                 self._hold(self._fetch())
                 self._wait_until_taken()
                 self._pause_and_resume()
@@ -156,6 +198,9 @@ class Fetching:
         finally:
             # After a fault, too: others need not wait for the session to time out.
             self._stopping = True
+            with self._changed:
+                self._stopped = True
+            self._do_tasks()
             self._consumer.close()
 
     def _fetch(self) -> list[Message]:
@@ -182,12 +227,17 @@ class Fetching:
     def _hold(self, messages: list[Message]) -> None:
         if not messages:
             return
+        records = []
+        for message in messages:
+            if (error := message.error()) is not None:
+                _on_error(error)
+            else:
+                records.append(record_of(message))
+        for place in {(record.topic, record.partition) for record in records}:
+            ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            self._ends[place] = int(ends[1]) if ends else -1
         with self._changed:
-            for message in messages:
-                if (error := message.error()) is not None:
-                    _on_error(error)
-                    continue
-                record = record_of(message)
+            for record in records:
                 self._held.setdefault(record.topic, []).append(record)
         self._wake()
 
@@ -197,8 +247,14 @@ class Fetching:
 
     def _wait_until_taken(self) -> None:
         """Wait until the loop has taken what it has room for."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._held.keys() <= self._full)
+
+        def is_taken() -> bool:
+            return self._stopping or self._held.keys() <= self._full
+
+        while not is_taken():
+            with self._changed:
+                self._changed.wait_for(lambda: self._tasks or is_taken())
+            self._do_tasks()
 
     def _pause_and_resume(self) -> None:
         with self._changed:
@@ -231,13 +287,18 @@ class Fetching:
             await rebalanced(places)
 
         done = asyncio.run_coroutine_threadsafe(call(), self._loop)
+        done.add_done_callback(lambda _: self._notify())
         while not self._stopping:
-            try:
-                done.result(POLL_S)
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._tasks or done.done())
+            self._do_tasks()  # a last commit, for one
+            if done.done():
+                done.result()
                 return
-            except TimeoutError:
-                if done.done():
-                    raise
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 def consumer_config(

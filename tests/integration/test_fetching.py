@@ -120,6 +120,17 @@ async def test_what_is_committed_is_where_the_next_begins(group: Group) -> None:
         assert len(member.given) == 80 and min(each.offset for each in member.given) == 30
 
 
+async def test_a_commit_does_not_wait_for_messages(group: Group) -> None:
+    topic = group.topics[0]
+    group.produce(topic, 400)
+    async with group.member() as member:
+        await member.take_until(lambda: len(member.given) == 400)
+        async with asyncio.timeout(30):
+            for end in range(1, 101):
+                await member.fetching.commit({(topic, end % PARTITIONS): end})
+                await asyncio.sleep(0.01)
+
+
 async def test_partitions_that_move_lose_and_repeat_nothing_of_their_new_account(
     group: Group,
 ) -> None:
