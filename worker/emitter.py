@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from schemas.errors import SettingsError, UnavailableError
 from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
+from worker.tracing import OwnHeaders
 
 DELIVERY_TIMEOUT_S = 30.0
 FLUSH_S = 0.5
@@ -58,12 +59,21 @@ class Emitter:
         self.num_failures = 0
         """Messages that could not be delivered, since the start."""
 
-    def send(self, topic: str, key: str, value: bytes) -> None:
+    def send(
+        self,
+        topic: str,
+        key: str,
+        value: bytes,
+        headers: OwnHeaders | None = None,
+    ) -> None:
         """Queue a message; a full queue is waited out here, which slows the caller down."""
         try:
-            self._producer.produce(topic, value, key)
+            if headers is None:
+                self._producer.produce(topic, value, key)
+            else:
+                self._producer.produce(topic, value, key, headers=headers)
         except (BufferError, KafkaException):
-            self._produce(topic, key, value)
+            self._produce(topic, key, value, headers)
 
     def send_tombstone(
         self, topic: str, key: str, time_ms: int = 0, partition: int = ANY_PARTITION
@@ -87,7 +97,7 @@ class Emitter:
         topic: str,
         key: str | bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]] | None = None,
+        headers: OwnHeaders | None = None,
         time_ms: int = 0,
         partition: int = ANY_PARTITION,
         producer: Producer | None = None,
