@@ -56,6 +56,7 @@ def frame(workers: list[WorkerFigures], total: Any, **more: Any) -> Frame:
             redis=more.pop("redis", RedisFigures(memory_bytes=12_000_000)),
             trends=more.pop("trends", None),
             clicks_per_s=more.pop("clicks_per_s", [1.0, 5.0, 10.0]),
+            waiting=[0, 3, 1],
         )
     )
 
@@ -124,7 +125,7 @@ def test_what_should_not_happen_is_counted_over_a_minute() -> None:
 
 
 def topic(num: int, rate: float | None, growth: float | None) -> TopicFigures:
-    return TopicFigures(rate, {"0": num}, growth, None, None, None)
+    return TopicFigures(7, rate, {"0": num}, growth, None, None, None)
 
 
 @pytest.mark.parametrize(

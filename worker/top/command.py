@@ -28,7 +28,8 @@ USUAL_PORT = 9464
 ONCE_S = 2.0
 """Workers ask the brokers what waits every two seconds."""
 
-REDIS_TIMEOUT_S = 1.0
+REDIS_S = 1.5
+"""For all that is asked of Redis."""
 
 
 @click.command()
@@ -84,8 +85,7 @@ def _own(settings: Settings) -> str:
 
 async def _watch(settings: Settings, urls: list[str], interval_s: float, *, is_live: bool) -> Frame:
     """Show frames until told to end, or look twice; return the last frame."""
-    timeout_s = min(settings.redis_timeout_s, REDIS_TIMEOUT_S)
-    client = connect(msgspec.structs.replace(settings, redis_timeout_s=timeout_s))
+    client = connect(settings)
     try:
         async with ClientSession() as session:
             watcher = Watcher(Workers(session, urls, settings.http_token), client)
@@ -99,7 +99,8 @@ async def _watch(settings: Settings, urls: list[str], interval_s: float, *, is_l
                     look = look_of(None, colours=colours, encoding=sys.stdout.encoding)
                     screen.show(render(frame, look))
                     await screen.wait(interval_s)
-                    frame = await watcher.look()
+                    if not screen.stop.is_set():
+                        frame = await watcher.look()
             return frame
     finally:
         await client.aclose()
@@ -113,7 +114,7 @@ class Watcher:
         self._client = client
         self._history = History()
         self._trends = TagTrends(client)
-        self._clicks: deque[tuple[float, float]] = deque()
+        self._past: deque[tuple[float, float, int]] = deque()
 
     async def look(self) -> Frame:
         """Look once; of the first frame the rates are not known."""
@@ -121,13 +122,14 @@ class Watcher:
         workers, total = self._history.take(answers)
         now_s = time.monotonic()
         if total.clicks_per_s is not None:
-            self._clicks.append((now_s, total.clicks_per_s))
-        while self._clicks and now_s - self._clicks[0][0] > MINUTE_S:
-            self._clicks.popleft()
-        trends, redis = None, RedisFigures()
+            self._past.append((now_s, total.clicks_per_s, total.num_waiting))
+        while self._past and now_s - self._past[0][0] > MINUTE_S:
+            self._past.popleft()
         try:
-            redis = await redis_figures(self._client)
-            trends = await self._trends.look(total.models[0] if total.models else None)
+            # Its own retries would hold up what the workers say.
+            async with asyncio.timeout(REDIS_S):
+                redis = await redis_figures(self._client)
+                await self._trends.look(total.models[0] if total.models else None)
         except (*ERRORS, OSError) as error:
             redis = RedisFigures(problem=f"does not answer ({type(error).__name__})")
         return with_attention(
@@ -136,8 +138,9 @@ class Watcher:
                 workers=workers,
                 total=total,
                 redis=redis,
-                trends=trends,
-                clicks_per_s=[rate for _, rate in self._clicks],
+                trends=self._trends.latest,
+                clicks_per_s=[rate for _, rate, _ in self._past],
+                waiting=[num for _, _, num in self._past],
             )
         )
 

@@ -24,11 +24,13 @@ class Counted(msgspec.Struct, frozen=True):
 class TopicFigures(msgspec.Struct, frozen=True):
     """Of a topic. A number is None where nothing came, or nothing is known yet.
 
-    waiting: messages by partition that are not stored yet. growth_per_s: of their sum.
+    messages: done with since the workers started. waiting: by partition, those that are not stored
+    yet. growth_per_s: of their sum.
     batch_messages, batches: mean size, and how many a second. age_s: mean, from when Kafka got the
     oldest message of a batch until all that follows was stored and sent.
     """
 
+    messages: int
     messages_per_s: float | None
     waiting: dict[str, int]
     growth_per_s: float | None
@@ -199,6 +201,7 @@ def figures(now: Samples, rate: Samples, minute: Samples, num_workers: int) -> F
 
 
 def _topics(now: Samples, rate: Samples) -> dict[str, TopicFigures]:
+    done = _by(now, "frontpage_messages_total", "topic")
     messages = _by(rate, "frontpage_messages_total", "topic")
     growth = _by(rate, LAG, "topic")
     waiting: dict[str, dict[str, int]] = {}
@@ -208,11 +211,12 @@ def _topics(now: Samples, rate: Samples) -> dict[str, TopicFigures]:
     batches = _by(rate, "frontpage_batch_messages_count", "topic")
     sizes = _means(rate, "frontpage_batch_messages", "topic")
     ages = _means(rate, "frontpage_message_age_seconds", "topic")
-    names = sorted({*waiting, *_by(now, "frontpage_messages_total", "topic")})
+    names = sorted({*waiting, *done})
     # Of a topic without a message so far there is no counter yet.
     nothing = 0.0 if rate else None
     return {
         name: TopicFigures(
+            messages=int(done.get(name, 0)),
             messages_per_s=messages.get(name, nothing),
             waiting=dict(sorted(waiting.get(name, {}).items(), key=lambda each: int(each[0]))),
             growth_per_s=growth.get(name),

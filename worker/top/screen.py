@@ -14,10 +14,12 @@ from typing import NamedTuple, TypeAlias
 
 from worker.show import fit
 from worker.top.state import Frame, duration
-from worker.top.trends import HOT_H
 
 WIDE = 110
 """Columns from which on blocks are set side by side."""
+
+MANY_WAITING = 1000
+"""Messages; so many are marked, whether or not they are done soon."""
 
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 STYLES = {"": "", "bold": "1", "dim": "2", "good": "32", "bad": "1;31", "warn": "33", "head": "36"}
@@ -47,7 +49,8 @@ def render(frame: Frame, look: Look) -> list[str]:
     """Return the lines of a frame, none wider and not more than there is room for."""
     top = [_header(frame), *_verdict(frame), _stream(frame, look)]
     if look.width >= WIDE:
-        left, right = look.width // 2 - 1, look.width - look.width // 2 - 1
+        left = look.width // 2 - 2
+        right = look.width - left
         body = beside(
             _spaced([_topics(frame), _stages(frame, look)]),
             _spaced([_workers(frame), _troubles(frame), _tags(frame, look, right)]),
@@ -74,13 +77,14 @@ def paint(line: Line, look: Look) -> str:
     left, painted = look.width, ""
     for text, style in line:
         clean = "".join(each if each.isprintable() else "?" for each in text)
-        if not look.unicode:
-            clean = clean.translate(_ASCII).encode("ascii", "replace").decode()
         cut = fit(clean, left).rstrip() if columns(clean) > left else clean
+        is_whole = cut == clean
+        left -= columns(cut)
+        if not look.unicode:
+            cut = cut.translate(_ASCII).encode("ascii", "replace").decode()
         code = STYLES[style] if look.colours else ""
         painted += f"\x1b[{code}m{cut}\x1b[0m" if code and cut else cut
-        left -= columns(cut)
-        if cut != clean:
+        if not is_whole:
             break
     return painted if look.colours else painted.rstrip()
 
@@ -124,15 +128,13 @@ def _header(frame: Frame) -> Line:
     num = sum(worker.figures is not None for worker in frame.workers)
     model = total.models[0] if len(total.models) == 1 else f"{len(total.models)} models"
     clock = datetime.fromtimestamp(frame.time_ms / 1000).astimezone().strftime("%H:%M:%S")
-    parts = [f"{num} of {len(frame.workers)} workers"]
+    parts = [clock, f"{num} of {len(frame.workers)} workers"]
     if total.models:
         parts.append(f"model {model}" if len(total.models) == 1 else model)
-    if total.articles is not None:
-        parts.append(f"{total.articles:,} articles")
     redis = frame.redis
     if not redis.problem:
-        parts.append(f"Redis {_bytes(redis.memory_bytes)}")
-    return [Span("frontpage ", "bold"), Span(" · ".join([*parts, clock]))]
+        parts.append(f"Redis {_bytes(redis.memory_bytes)} {redis.commands_per_s:,}/s")
+    return [Span("frontpage ", "bold"), Span(" · ".join(parts))]
 
 
 def _verdict(frame: Frame) -> Block:
@@ -145,12 +147,14 @@ def _verdict(frame: Frame) -> Block:
 
 
 def _stream(frame: Frame, look: Look) -> Line:
-    total = frame.total
-    bars = sparkline(frame.clicks_per_s[-20:], look)
+    total, size = frame.total, max(6, min(30, (look.width - 66) // 2))
     return [
-        *(Span("clicks "), Span(f"{_number(total.clicks_per_s)}/s ", "bold"), Span(bars, "head")),
+        *(Span("clicks "), Span(f"{_number(total.clicks_per_s)}/s ", "bold")),
+        Span(sparkline(frame.clicks_per_s[-size:], look), "head"),
         *(Span("  pages "), Span(f"{_number(total.pages_per_s)}/s", "bold")),
-        *(Span("  waiting "), Span(f"{total.num_waiting:,}", "bold")),
+        *(Span("  waiting "), Span(f"{_number(total.num_waiting)} ", "bold")),
+        Span(sparkline(frame.waiting[-size:], look), "head"),
+        *(Span("  articles "), Span(_number(total.articles), "bold")),
     ]
 
 
@@ -158,7 +162,7 @@ def sparkline(values: Sequence[float], look: Look) -> str:
     """Draw values as bars, the largest of them the highest.
 
     >>> sparkline([0, 1, 2, 4], Look(80, 24, False, True))
-    '▁▂▄█'
+    '▁▃▅█'
     """
     bars, most = BARS if look.unicode else ASCII_BARS, max(values, default=0)
     last = len(bars) - 1
@@ -166,36 +170,35 @@ def sparkline(values: Sequence[float], look: Look) -> str:
 
 
 def _topics(frame: Frame) -> Block:
-    head = f"{'TOPIC':<14}{'msgs/s':>9}{'waiting':>9}{'batch':>7}{'age':>8}  most behind"
+    head = f"{'TOPIC':<13}{'msgs/s':>8}{'waiting':>8}{'batch':>7}{'age':>8}  most behind"
     lines: Block = [[Span(head, "head")]]
+    unused = []
     for name, topic in frame.total.topics.items():
+        if not topic.messages and not topic.num_waiting:
+            unused.append(name)
+            continue
         is_quiet = not topic.messages_per_s and not topic.num_waiting
+        style = "dim" if is_quiet else ""
         behind = sorted(topic.waiting.items(), key=lambda each: -each[1])[:3]
-        places = " ".join(f"[{partition}] {num:,}" for partition, num in behind if num)
+        places = " ".join(f"[{partition}] {_number(num)}" for partition, num in behind if num)
+        end = f"{_number(topic.batch_messages):>7}{_seconds(topic.age_s):>8}  {places}"
         lines.append(
             [
-                Span(
-                    f"{_cut(name, 14)}{_number(topic.messages_per_s):>9}", "dim" if is_quiet else ""
-                ),
-                Span(f"{topic.num_waiting:>9,}", _waiting_style(topic.num_waiting, is_quiet)),
-                Span(
-                    f"{_number(topic.batch_messages):>7}{_seconds(topic.age_s):>8}  {places}",
-                    "dim" if is_quiet else "",
-                ),
+                Span(f"{_cut(name, 13)}{_number(topic.messages_per_s):>8}", style),
+                Span(f"{_number(topic.num_waiting):>8}", _waiting_style(topic.num_waiting, style)),
+                Span(end, style),
             ]
         )
-    return lines
+    return [*lines, [Span(f"nothing yet: {', '.join(unused)}", "dim")]] if unused else lines
 
 
-def _waiting_style(num: int, is_quiet: bool) -> str:
-    if is_quiet:
-        return "dim"
-    return "warn" if num >= 1000 else ""
+def _waiting_style(num: int, style: str) -> str:
+    return "warn" if num >= MANY_WAITING else style
 
 
 def _workers(frame: Frame) -> Block:
     lines: Block = [
-        [Span(f"{'WORKER':<22}{'clicks/s':>9}{'waiting':>9}{'memory':>9}{'CPU':>6}  state", "head")]
+        [Span(f"{'WORKER':<22}{'clicks/s':>9}{'waiting':>9}{'memory':>8}{'CPU':>6} state", "head")]
     ]
     for worker in sorted(frame.workers, key=lambda each: each.figures is not None):
         address = _cut(worker.url.removeprefix("http://"), 22)
@@ -205,16 +208,15 @@ def _workers(frame: Frame) -> Block:
             continue
         cpu = "-" if found.cpu is None else f"{found.cpu:.0%}"
         memory = "-" if found.memory_bytes is None else _bytes(found.memory_bytes)
-        text = (
-            f"{address}{_number(found.clicks_per_s):>9}{found.num_waiting:>9,}{memory:>9}{cpu:>6}"
-        )
+        text = f"{address}{_number(found.clicks_per_s):>9}{_number(found.num_waiting):>9}"
+        text += f"{memory:>8}{cpu:>6}"
         style = "good" if worker.status == "ready" else "bad"
-        lines.append([Span(text), Span(f"  {worker.status}", style)])
+        lines.append([Span(text), Span(f" {worker.status}", style)])
     return lines
 
 
 def _stages(frame: Frame, look: Look) -> Block:
-    lines: Block = [[Span(f"{'STAGE':<9}{'a batch':>9}  share of a worker's time", "head")]]
+    lines: Block = [[Span(f"{'STAGE':<9}{'a batch':>9}  share of time", "head")]]
     for name, stage in frame.total.stages.items():
         share = min(1.0, stage.share or 0.0)
         bar = ("█" if look.unicode else "#") * round(share * 16)
@@ -244,7 +246,7 @@ def _troubles(frame: Frame) -> Block:
 
 
 def _tags(frame: Frame, look: Look, width: int) -> Block:
-    title = f"HOT TAGS  share of clicks that fade by half in {HOT_H:g} h, in brackets of all ever"
+    title = "HOT TAGS  share of clicks now (of all clicks ever)"
     lines: Block = [[Span(fit(title, min(width, 78)).rstrip(), "head")]]
     if frame.trends is None:
         return [*lines, [Span("nothing counted yet", "dim")]]
@@ -272,9 +274,16 @@ def _cut(text: str, width: int) -> str:
 
 
 def _number(value: float | None) -> str:
+    """Return a number in six columns or so.
+
+    >>> [_number(each) for each in (None, 0, 2.34, 12_345, 1_234_567, 123_456_789)]
+    ['-', '0', '2.3', '12,345', '1.2M', '123M']
+    """
     if value is None:
         return "-"
-    return f"{value:,.1f}" if 0 < value < 9.95 else f"{value:,.0f}"
+    if value >= 1e6:
+        return f"{value / 1e6:.1f}M" if value < 1e7 else f"{value / 1e6:,.0f}M"
+    return f"{value:,.1f}" if value < 9.95 and value % 1 else f"{value:,.0f}"
 
 
 def _seconds(value: float | None) -> str:

@@ -20,7 +20,7 @@ class RedisFigures(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """What is shown at once. clicks_per_s: of the last minute, oldest first."""
+    """What is shown at once. clicks_per_s, waiting: of the last minute, oldest first."""
 
     time_ms: int
     workers: list[WorkerFigures]
@@ -28,6 +28,7 @@ class Frame(msgspec.Struct, frozen=True):
     redis: RedisFigures
     trends: Trends | None
     clicks_per_s: list[float]
+    waiting: list[int]
     attention: list[str] = []
 
 

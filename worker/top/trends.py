@@ -67,7 +67,8 @@ class TagTrends:
         self._client = client
         self._position = b""
         self._model = ""
-        self._trends: Trends | None = None
+        self.latest: Trends | None = None
+        """As of the last look that succeeded."""
 
     async def look(self, model_version: str | None) -> Trends | None:
         """Return the trends as of the latest checkpoint; None before the first.
@@ -75,11 +76,12 @@ class TagTrends:
         model_version: under which articles are held with their tags.
         """
         if model_version is None:
-            return self._trends
+            return self.latest
         # Most of the time there is no new one: not to be fetched for nothing.
         head: Any = await self._client.getrange(keys.CHECKPOINT, 0, _POSITION_BYTES)
         position = head.partition(b" ")[0]
         if not position:
+            self.latest = None
             return None
         if (position, model_version) != (self._position, self._model):
             dumped: Any = await self._client.get(keys.CHECKPOINT)
@@ -87,9 +89,9 @@ class TagTrends:
             if found is not None:
                 names = [keys.encoded(_ref(each), model_version) for each in found.refs.tolist()]
                 held = await get_many(self._client, names)
-                self._trends = trends_of(found, [_tags(each) for each in held])
+                self.latest = trends_of(found, [_tags(each) for each in held])
             self._position, self._model = position, model_version
-        return self._trends
+        return self.latest
 
 
 def hot_articles(dumped: bytes) -> HotArticles | None:
