@@ -1,6 +1,7 @@
 """What `frontpage top` makes of what workers say, and how it is shown."""
 
 import re
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -33,7 +34,8 @@ class Worker:
     def works(self, num_clicks: int) -> None:
         intake = sort_records([], decoder_of("clicks", Topics()), 0)
         entries = {"u": [b""] * num_clicks}
-        self.metrics.sorted_out("clicks", num_clicks, 0, intake._replace(clicks=entries))
+        now_ms = time.time_ns() // 1_000_000
+        self.metrics.sorted_out("clicks", num_clicks, now_ms, intake._replace(clicks=entries))
         self.metrics.sent(num_clicks, num_clicks, [])
         with self.metrics.stage("compute"):
             pass
@@ -124,14 +126,18 @@ def test_what_should_not_happen_is_counted_over_a_minute() -> None:
     assert set(total.errors) == {"redis", "kafka", "other"}
 
 
-def topic(num: int, rate: float | None, growth: float | None) -> TopicFigures:
-    return TopicFigures(7, rate, {"0": num}, growth, None, None, None)
+def topic(
+    num: int, rate: float | None, growth: float | None, age_s: float | None = None
+) -> TopicFigures:
+    return TopicFigures(7, rate, {"0": num}, growth, None, None, age_s)
 
 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
         (topic(0, 100.0, 0.0), None),
+        (topic(0, 100.0, 0.0, 4.0), None),
+        (topic(9, 100.0, 0.0, 17.0), "done 17 s after it came"),
         (topic(400, 100.0, 50.0), None),
         (topic(4000, None, None), None),
         (topic(4000, 100.0, 50.0), "4,000 wait, and 50 more each second"),

@@ -52,14 +52,14 @@ def render(frame: Frame, look: Look) -> list[str]:
         left = look.width // 2 - 2
         right = look.width - left
         body = beside(
-            _spaced([_topics(frame), _stages(frame, look)]),
+            _spaced([_topics(frame, left), _stages(frame, look)]),
             _spaced([_workers(frame), _troubles(frame), _tags(frame, look, right)]),
             left,
         )
         lines = [*top, [], *body]
     else:
         pair = beside(_stages(frame, look), _troubles(frame), look.width // 2 + 2)
-        blocks = [_topics(frame), _workers(frame), pair, _tags(frame, look, look.width)]
+        blocks = [_topics(frame, look.width), _workers(frame), pair, _tags(frame, look, look.width)]
         lines = [*top, [], *_spaced(blocks)]
         if len(lines) > look.height:
             lines = [*top, *(line for block in blocks for line in block)]
@@ -169,7 +169,8 @@ def sparkline(values: Sequence[float], look: Look) -> str:
     return "".join(bars[round(value / most * last) if most else 0] for value in values)
 
 
-def _topics(frame: Frame) -> Block:
+def _topics(frame: Frame, width: int) -> Block:
+    num_places = max(1, (width - 46) // 10)
     head = f"{'TOPIC':<13}{'msgs/s':>8}{'waiting':>8}{'batch':>7}{'age':>8}  most behind"
     lines: Block = [[Span(head, "head")]]
     unused = []
@@ -179,7 +180,7 @@ def _topics(frame: Frame) -> Block:
             continue
         is_quiet = not topic.messages_per_s and not topic.num_waiting
         style = "dim" if is_quiet else ""
-        behind = sorted(topic.waiting.items(), key=lambda each: -each[1])[:3]
+        behind = sorted(topic.waiting.items(), key=lambda each: -each[1])[:num_places]
         places = " ".join(f"[{partition}] {_number(num)}" for partition, num in behind if num)
         end = f"{_number(topic.batch_messages):>7}{_seconds(topic.age_s):>8}  {places}"
         lines.append(

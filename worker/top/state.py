@@ -8,7 +8,7 @@ from worker.top.figures import Figures, TopicFigures, WorkerFigures
 from worker.top.trends import Trends
 
 BEHIND_S = 5.0
-"""A topic whose messages wait longer than so, at the rate at which they are stored, is behind."""
+"""A topic whose messages take longer than so is behind."""
 
 
 class RedisFigures(msgspec.Struct, frozen=True):
@@ -71,7 +71,9 @@ def lateness(topic: TopicFigures) -> str | None:
     """Say how a topic that is behind gets on; None of one that is not."""
     num, rate, growth = topic.num_waiting, topic.messages_per_s, topic.growth_per_s
     if not num or rate is None or growth is None or num <= rate * BEHIND_S:
-        return None
+        # The embedded broker does not tell how much waits; what is done tells how late it is.
+        late = topic.age_s is not None and topic.age_s > BEHIND_S
+        return f"done {duration(topic.age_s)} after it came" if late and topic.age_s else None
     if growth < 0:
         return f"{num:,} wait, done in {duration(num / -growth)}"
     if not rate:
