@@ -140,4 +140,7 @@ def _ref(number: int) -> bytes:
 
 
 def _tags(packed: bytes | None) -> list[str]:
-    return [] if packed is None else _decoder.decode(packed).tags
+    try:
+        return [] if packed is None else _decoder.decode(packed).tags
+    except msgspec.MsgspecError:  # of another version
+        return []
