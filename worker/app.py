@@ -199,6 +199,7 @@ def build_app(settings: Settings, model: Model) -> App:
         ),
         is_pending=lambda topic: _consumer(app).has_unstored(topic),
         compare=(lambda _: None) if shadow is None else shadow.offer,
+        is_traced=settings.trace,
     )
 
     def num_articles() -> int:

@@ -13,7 +13,10 @@ Place = tuple[str, int]
 
 
 class Record(NamedTuple):
-    """A message as it was fetched. timestamp: when the brokers got it, epoch milliseconds."""
+    """A message as it was fetched.
+
+    timestamp: when the brokers got it, epoch milliseconds. headers: None where it has none.
+    """
 
     topic: str
     partition: int
@@ -21,6 +24,7 @@ class Record(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] | None = None
 
 
 class Chunk:

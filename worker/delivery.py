@@ -1,6 +1,6 @@
 """What follows from a batch goes to Kafka: profiles, front pages, features, dead letters."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from schemas.topics import Topics
@@ -8,6 +8,7 @@ from worker.emitter import Emitter
 from worker.intake import BadMessage
 from worker.metrics import Metrics
 from worker.reader_store import PageUpdate, ReaderUpdate
+from worker.tracing import Span, end_spans
 
 Update: TypeAlias = ReaderUpdate | PageUpdate
 
@@ -20,29 +21,40 @@ class Delivery:
         self._topics = topics
         self._metrics = metrics
 
-    async def deliver(self, updates: Sequence[Update], bad: Collection[BadMessage] = ()) -> None:
+    async def deliver(
+        self,
+        updates: Sequence[Update],
+        bad: Collection[BadMessage] = (),
+        spans: Mapping[str, Span] | None = None,
+    ) -> None:
         """Send all of it, and wait until all of it has arrived.
+
+        spans: of readers whose messages carry a trace context.
 
         Raises:
             UnavailableError: when anything has not.
         """
         failures_before = self._emitter.num_failures
         with self._metrics.stage("emit"):
-            self._emit(updates)
+            self._emit(updates, spans or {})
             self._bury(bad)
             await self._emitter.delivered(failures_before)
         profiles = [each for each in updates if isinstance(each, ReaderUpdate) and each.profile]
         self._metrics.sent(len(profiles), len(updates), bad)
+        if spans:
+            end_spans(spans, [update.user_id for update in updates])
 
-    def _emit(self, updates: Iterable[Update]) -> None:
+    def _emit(self, updates: Iterable[Update], spans: Mapping[str, Span]) -> None:
         send, topics = self._emitter.send, self._topics
         for update in updates:
             user_id = update.user_id
+            span = spans.get(user_id)
+            headers = None if span is None else span.headers()
             if isinstance(update, ReaderUpdate) and update.profile:
-                send(topics.profiles, user_id, update.profile)
-            send(topics.recommendations, user_id, update.recommendation)
+                send(topics.profiles, user_id, update.profile, headers)
+            send(topics.recommendations, user_id, update.recommendation, headers)
             if update.served is not None:
-                send(topics.served_features, user_id, update.served)
+                send(topics.served_features, user_id, update.served, headers)
 
     def _bury(self, bad: Iterable[BadMessage]) -> None:
         for message in bad:

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from schemas.errors import SettingsError, UnavailableError
 from schemas.records import MAX_MESSAGE_BYTES, DeadLetter
 from worker.settings import PREFIX
+from worker.tracing import OwnHeaders
 
 DELIVERY_TIMEOUT_S = 30.0
 FLUSH_S = 0.5
@@ -29,8 +30,6 @@ TRUNCATED_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
-Headers = list[tuple[str, str | bytes | None]]
-
 
 class _Sent(NamedTuple):
     """A message, to be sent again if brokers do not take it together with others."""
@@ -38,7 +37,7 @@ class _Sent(NamedTuple):
     topic: str
     key: str | bytes | None
     value: bytes | None
-    headers: Headers | None
+    headers: OwnHeaders | None
     time_ms: int
     partition: int
 
@@ -71,8 +70,17 @@ class Emitter:
         self.num_failures = 0
         """Messages that could not be delivered, since the start."""
 
-    def send(self, topic: str, key: str, value: bytes) -> None:
+    def send(
+        self,
+        topic: str,
+        key: str,
+        value: bytes,
+        headers: OwnHeaders | None = None,
+    ) -> None:
         """Queue a message; a full queue is waited out here, which slows the caller down."""
+        if headers is not None:
+            self._produce(topic, key, value, headers)
+            return
         try:
             self._producer.produce(topic, value, key)
         except (BufferError, KafkaException):
@@ -100,7 +108,7 @@ class Emitter:
         topic: str,
         key: str | bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: OwnHeaders | None = None,
         time_ms: int = 0,
         partition: int = ANY_PARTITION,
     ) -> None:
@@ -191,7 +199,7 @@ class Emitter:
         error: KafkaError | None,
         message: Message,
         *,
-        headers: Headers | None = None,
+        headers: OwnHeaders | None = None,
         time_ms: int = 0,
         partition: int = ANY_PARTITION,
     ) -> None:

@@ -33,6 +33,7 @@ from schemas.records import (
 from schemas.showings import IMPRESSION_BYTES, pack_showings
 from schemas.timestamps import to_ms
 from schemas.topics import Topics
+from worker.tracing import Causes, note_cause
 
 ContentDecoder = Callable[[bytes | None, int], Click | Article | None]
 Message = Click | Article | Visit | Impression | Preferences | Withdrawal | Erasure
@@ -81,6 +82,8 @@ class Intake(NamedTuple):
     bad: list[BadMessage]
     num_skipped: int
     """Messages that are neither used nor bad: without consent, or of another kind."""
+    causes: Causes
+    """The trace contexts of clicks, visits and preferences."""
 
 
 def sort_records(
@@ -88,10 +91,13 @@ def sort_records(
     decode: Decoder,
     now_ms: int,
     decode_empty: EmptyDecoder | None = None,
+    *,
+    is_traced: bool = False,
 ) -> Intake:
     """Decode Kafka records (with topic, partition, offset, key and value), none of them raising.
 
     decode_empty: for records without a value, if they mean anything; it reads key and timestamp.
+    is_traced: whether records have headers, and these are read for trace contexts.
     """
     articles: dict[str, Article] = {}
     withdrawn: dict[str, None] = {}
@@ -105,6 +111,7 @@ def sort_records(
     erasures: dict[str, int] = {}
     sent_ms: dict[str, dict[int, int]] = {}
     num_skipped = 0
+    causes: Causes = {}
     for record in records:
         try:
             message: Message | None
@@ -128,6 +135,8 @@ def sort_records(
             if record.timestamp < timestamp_ms:  # a call for each click is too much
                 _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
             newest_ms = max(newest_ms, timestamp_ms)
+            if is_traced and record.headers:
+                note_cause(causes, message.user_id, timestamp_ms, record.headers)
         elif isinstance(message, Article):
             articles[message.article_id] = message
             withdrawn.pop(message.article_id, None)
@@ -139,6 +148,8 @@ def sort_records(
             visits[message.user_id] = max(visits.get(message.user_id, 0), timestamp_ms)
             _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
             newest_ms = max(newest_ms, timestamp_ms)
+            if is_traced and record.headers:
+                note_cause(causes, message.user_id, timestamp_ms, record.headers)
         elif isinstance(message, Impression) and message.consent and message.candidates:
             packed = _packed(message)
             own = impressions.setdefault(message.user_id, {})
@@ -148,7 +159,10 @@ def sort_records(
         elif isinstance(message, Preferences):
             wish = newest(preferences.get(message.user_id), pack_preferences(message))
             preferences[message.user_id] = wish or b""
-            _note_sent(sent_ms, message.user_id, to_ms(message.timestamp), record.timestamp)
+            timestamp_ms = to_ms(message.timestamp)
+            _note_sent(sent_ms, message.user_id, timestamp_ms, record.timestamp)
+            if is_traced and record.headers:
+                note_cause(causes, message.user_id, timestamp_ms, record.headers)
         elif isinstance(message, Erasure):
             asked_ms = to_ms(message.requested_at)
             if 0 <= record.timestamp < asked_ms:  # by a clock that is fast
@@ -168,6 +182,7 @@ def sort_records(
         newest_ms,
         bad,
         num_skipped,
+        causes,
     )
 
 

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
@@ -41,6 +41,7 @@ from worker.reader_store import Held, PageUpdate
 from worker.recommend.barred import Limits
 from worker.redis_client import dependency_of, is_transient
 from worker.serving import Serving
+from worker.tracing import Span, begin_spans
 
 MAX_BACKOFF_S = 5.0
 READERS_PER_RENEWAL = 1000
@@ -66,6 +67,7 @@ class Pipeline:
         overtaken: Overtaken,
         is_pending: Callable[[str], bool] = lambda _: False,
         compare: Callable[[Sequence[Update]], None] = lambda _: None,
+        is_traced: bool = False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._topics = topics
@@ -79,6 +81,7 @@ class Pipeline:
         self._overtaken = overtaken
         self._is_pending = is_pending
         self._compare = compare
+        self._is_traced = is_traced
         self._first_topics = (topics.articles, topics.erasures)
         self._clock_ms = clock_ms
         self._newest_click_ms = 0
@@ -156,12 +159,13 @@ class Pipeline:
         async with turn.work:
             num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
             intake = self._sort(chunks)
+            spans = begin_spans(intake.causes)
             sieve = Sieve(intake.sent_ms)
             async with self._gate.work():
                 updates = await self._take(intake, sieve)
             await turn.delivery.acquire()
         try:
-            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began)
+            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began, spans)
         finally:
             turn.delivery.release()
         self._compare(updates)
@@ -175,7 +179,8 @@ class Pipeline:
         decode_empty = empty_decoder_of(topic, self._topics)
         records = [record for chunk in chunks for record in chunk.records]
         with self._metrics.stage("decode"):
-            return sort_records(records, decode, self._clock_ms(), decode_empty)
+            now_ms, is_traced = self._clock_ms(), self._is_traced
+            return sort_records(records, decode, now_ms, decode_empty, is_traced=is_traced)
 
     async def _take(self, intake: Intake, sieve: Sieve) -> list[Update]:
         """Store what follows; return what is to be emitted."""
@@ -344,13 +349,14 @@ class Pipeline:
         sieve: Sieve,
         num_withdrawals: int,
         began: Moment,
+        spans: Mapping[str, Span] | None = None,
     ) -> None:
         """Send what was stored and what is bad, and wait until all of it has arrived.
 
         num_withdrawals, began: as they were before anything was read; see `Erasures.look_again`
         and `Overtaken`.
         """
-        await self._delivery.deliver(updates, bad)
+        await self._delivery.deliver(updates, bad, spans)
         while updates and self._overtaken.is_possible(began):
             began = self._overtaken.now()
             await self._delivery.deliver(await self._overtaken.newer(updates))

@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line."""
+    trace: bool = False
+    """Whether trace contexts in headers of clicks are handed on; see `worker.tracing`."""
 
     metrics_host: str = "127.0.0.1"
     """Where the worker's `/metrics`, `/live` and `/ready` are served; see `worker.operations`."""

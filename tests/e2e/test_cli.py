@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,10 @@ def test_up_stays_until_it_is_told_and_then_all_goes(
     try:
         wait_until("running", lambda: "Ctrl-C stops" in log.read_text())
         assert len(descendants(tmp_path)) > 3
+        watched = re.search(r"top --worker (http://127\.0\.0\.1:\d+)\n", log.read_text())
+        assert watched is not None
+        with urllib.request.urlopen(f"{watched[1]}/live", timeout=10) as answer:
+            assert answer.status == 200
         started = time.monotonic()
         up.send_signal(number)
         code = up.wait(30)

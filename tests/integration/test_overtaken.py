@@ -39,7 +39,7 @@ class World:
     sent: list[tuple[str, str, bytes]] = field(default_factory=list)
     num_failures: int = 0
 
-    def send(self, topic: str, key: str, value: bytes) -> None:
+    def send(self, topic: str, key: str, value: bytes, headers: None = None) -> None:  # noqa: ARG002
         self.sent.append((topic, key, value))
 
     async def delivered(self, _: int) -> None:

@@ -56,6 +56,22 @@ async def test_a_click_arrives_as_it_was_sent(client: ClientSession, settings: S
     assert (message.key(), message.value()) == ("读者".encode(), sent.encode())
 
 
+@pytest.mark.parametrize("is_on", [False, True])
+async def test_a_trace_goes_on_from_requests_where_that_is_set(
+    settings: Settings, is_on: bool
+) -> None:
+    parent = f"00-{'4b' * 16}-{'f0' * 8}-01"
+    sent = {"Traceparent": parent, "Tracestate": "a=1"}
+    async with served(msgspec.structs.replace(settings, trace=is_on)) as client:
+        for path, body in (("clicks", click("u")), ("readers/u/visits", {})):
+            async with client.post(f"/v1/{path}", json=body, headers=sent) as answer:
+                assert answer.status == 202
+    expected = [("traceparent", parent.encode()), ("tracestate", b"a=1")] if is_on else None
+    for topic in (settings.topic_clicks, settings.topic_visits):
+        (message,) = await asyncio.to_thread(messages, settings, topic, 1)
+        assert message.headers() == expected
+
+
 async def test_each_click_of_many_is_judged_alone(
     client: ClientSession, settings: Settings
 ) -> None:

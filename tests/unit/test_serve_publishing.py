@@ -21,7 +21,7 @@ class Brokers:
         self.flushes: list[list[str]] = []
         self.answers = asyncio.Event()
 
-    def send(self, topic: str, key: str, value: bytes) -> None:  # noqa: ARG002 an emitter's
+    def send(self, topic: str, key: str, *_: object) -> None:  # noqa: ARG002 an emitter's
         self.sent.append(key)
 
     async def delivered(self, num_failures: int) -> None:

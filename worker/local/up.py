@@ -26,7 +26,7 @@ from worker import show
 from worker.kafka_security import librdkafka_config
 from worker.local.broker import start_broker
 from worker.local.redis_server import redis_cli_path, start_redis
-from worker.local.server import RunningServer, launch, spawn
+from worker.local.server import RunningServer, free_port, launch, spawn
 from worker.local.topics import create_topics
 from worker.reader_store import ReaderStore
 from worker.redis_client import connect
@@ -123,6 +123,7 @@ def _start_servers(stack: ExitStack, data_dir: Path, bundle: Path) -> Settings:
     settings = read_settings(
         {
             f"{PREFIX}FETCH_WAIT_S": str(FETCH_WAIT_S),
+            f"{PREFIX}METRICS_PORT": str(free_port()),
             **{key: value for key, value in os.environ.items() if key.startswith(PREFIX)},
             f"{PREFIX}KAFKA_BOOTSTRAP": broker.bootstrap_servers,
             f"{PREFIX}REDIS_URL": f"{redis.url}/0",
@@ -318,6 +319,8 @@ def _look_further(
         f"  {_script()} recommend {reader.user_id} --json",
         f"  less {data_dir / 'logs' / 'worker.log'}",
     ]
+    if page and settings.metrics_port:
+        lines.append(f"  {_script()} top --worker http://127.0.0.1:{settings.metrics_port}")
     return "\n".join(lines)
 
 

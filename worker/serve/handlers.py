@@ -25,6 +25,7 @@ from worker.serve.records import (
     VisitRequest,
 )
 from worker.serve.responses import accepted, json_response, once, read_body, read_record
+from worker.tracing import TRACEPARENT, TRACESTATE, OwnHeaders, context_of, headers_of
 
 if TYPE_CHECKING:  # brings onnxruntime and the ranking, which a server without a bundle needs not
     from worker.serve.sessions import Sessions
@@ -49,6 +50,7 @@ class Handlers:
         publisher: Publisher,
         sessions: "Sessions | None",
         topics: Topics,
+        is_traced: bool = False,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._pages = pages
@@ -56,6 +58,7 @@ class Handlers:
         self._publisher = publisher
         self._sessions = sessions
         self._topics = topics
+        self._is_traced = is_traced
         self._clock_ms = clock_ms
 
     def by_operation(self) -> Mapping[str, Handler]:
@@ -111,8 +114,10 @@ class Handlers:
         errors = sorted_clicks.errors
         if errors and not sorted_clicks.good and not sorted_clicks.num_skipped:
             raise ProblemError(Kind.INVALID_MESSAGES, errors=errors[:MAX_ERRORS])
-        topic = self._topics.clicks
-        await self._publisher.publish([Outgoing(topic, *each) for each in sorted_clicks.good])
+        topic, trace = self._topics.clicks, self._trace(request)
+        await self._publisher.publish(
+            [Outgoing(topic, *each, trace) for each in sorted_clicks.good]
+        )
         return accepted(
             ClicksAccepted(
                 accepted=len(sorted_clicks.good),
@@ -133,7 +138,8 @@ class Handlers:
         except InvalidMessageError as error:
             raise ProblemError(Kind.INVALID_REQUEST, str(error)) from error
         visit = _encode(Visit(user_id=user_id, timestamp=time_ms))
-        await self._publisher.publish([Outgoing(self._topics.visits, user_id, visit)])
+        trace = self._trace(request)
+        await self._publisher.publish([Outgoing(self._topics.visits, user_id, visit, trace)])
         return accepted(VisitAccepted(timestamp=time_ms))
 
     async def erase(self, request: web.Request) -> web.StreamResponse:
@@ -142,6 +148,19 @@ class Handlers:
         erasure = _encode(Erasure(user_id=user_id, requested_at=now_ms))
         await self._publisher.publish([Outgoing(self._topics.erasures, user_id, erasure)])
         return accepted(ErasureAccepted(requested_at=now_ms))
+
+    def _trace(self, request: web.Request) -> OwnHeaders | None:
+        """Return a request's trace context for the message it leads to."""
+        if not self._is_traced:
+            return None
+        context = context_of(
+            [
+                (name, value.encode(errors="replace"))
+                for name in (TRACEPARENT, TRACESTATE)
+                for value in request.headers.getall(name, ())
+            ]
+        )
+        return None if context is None else headers_of(context)
 
 
 def _user_id(request: web.Request) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from schemas.errors import UnavailableError
 from worker.emitter import Emitter
 from worker.serve.problems import Kind, ProblemError
+from worker.tracing import OwnHeaders
 
 MAX_WAITING = 50_000
 """Messages; a request beyond is told to come again."""
@@ -25,6 +26,7 @@ class Outgoing(NamedTuple):
     topic: str
     key: str
     value: bytes
+    headers: OwnHeaders | None = None
 
 
 class Publisher:
@@ -78,7 +80,7 @@ class Publisher:
         failures_before = self._emitter.num_failures
         try:
             for message in messages:
-                self._emitter.send(message.topic, message.key, message.value)
+                self._emitter.send(*message)
             await self._emitter.delivered(failures_before)
         except UnavailableError as error:
             return error

@@ -84,7 +84,8 @@ def build_site(settings: Settings, *, demo: bool = False, demo_readers: Sequence
         duties += [sessions.run, sessions.follow]
     else:
         logger.warning("no bundle: no pages for sessions without a name")
-    handlers = Handlers(pages, EventStreams(pages, poller), publisher, sessions, settings.topics)
+    streams = EventStreams(pages, poller)
+    handlers = Handlers(pages, streams, publisher, sessions, settings.topics, settings.trace)
     by_operation = dict(handlers.by_operation())
     routes = list(ROUTES)
     if demo:
