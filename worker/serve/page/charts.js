@@ -6,10 +6,9 @@ import { percent } from "./words.js";
 const MOVE_MS = 700;
 const YOUNGEST = 10;
 const OLDEST = 90;
-const WIDTH = 240;
-const HEIGHT = 64;
-const BASE = 50;
-const DECADES = [20, 30, 40, 50, 60, 70, 80];
+const WIDTH = 200;
+const BASE = 58;
+const TICKS = [20, 40, 60, 80];
 
 const across = (years) => ((years - YOUNGEST) / (OLDEST - YOUNGEST)) * WIDTH;
 
@@ -36,17 +35,20 @@ export class AgeCurve {
   #moving = 0;
 
   constructor() {
-    const ticks = DECADES.map((years) =>
-      draw("text", { x: across(years), y: HEIGHT - 2, "text-anchor": "middle", text: String(years) }));
-    this.element = draw(
+    const ticks = TICKS.map((years) => make("span", { text: String(years) }));
+    TICKS.forEach((years, at) => {
+      ticks[at].style.left = `${(100 * across(years)) / WIDTH}%`;
+    });
+    const picture = draw(
       "svg",
-      { class: "age-curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" },
+      { viewBox: `0 0 ${WIDTH} ${BASE + 1}`, preserveAspectRatio: "none" },
       this.#area,
       this.#before,
       this.#line,
       draw("path", { class: "axis", d: `M0,${BASE}H${WIDTH}` }),
-      ...ticks,
     );
+    const scale = make("div", { class: "ticks" }, ...ticks);
+    this.element = make("div", { class: "age-curve", "aria-hidden": "true" }, picture, scale);
   }
 
   // age: {years, sd}, or null for none.
@@ -103,7 +105,7 @@ export class GenderScale {
   show(female) {
     this.#mark.hidden = female === null;
     const unsure = female === null ? 1 : 2 * Math.sqrt(female * (1 - female));
-    this.#mark.style.setProperty("--at", `${(100 * (female ?? 0.5)).toFixed(1)}%`);
+    this.#mark.style.setProperty("--at", (female ?? 0.5).toFixed(3));
     this.#mark.style.setProperty("--wide", `${(1 + 3 * unsure).toFixed(2)}rem`);
   }
 }

@@ -32,12 +32,16 @@ export class Chooser {
   }
 
   // readers: of a demo; with none, a reader is named by id.
-  list(readers) {
+  list(readers, { isDemo = readers.length > 0 } = {}) {
     this.#known = readers;
-    const isDemo = readers.length > 0;
     this.#select.hidden = !isDemo;
     this.#input.hidden = this.#show.hidden = isDemo;
     this.#label.htmlFor = isDemo ? this.#select.id : this.#input.id;
+  }
+
+  drop(id) {
+    this.list(this.#known.filter((each) => each.user_id !== id), { isDemo: !this.#select.hidden });
+    this.translate();
   }
 
   show(id) {

@@ -81,6 +81,7 @@ function build() {
         chooser.show(id);
         settings.putReadersInAddress(readers.map((each) => each.id));
       },
+      erased: (id) => choosers.forEach((each) => each.drop(id)),
       unauthorized: askForToken,
     });
     choosers.push(chooser);

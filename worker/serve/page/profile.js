@@ -7,7 +7,7 @@ import { say } from "./words.js";
 
 export class ProfileView {
   #profile = null;
-  #hasPage = false;
+  #emptyWord = null;
   #heading = make("h3");
   #note = make("p", { class: "note" });
   #age = new AgeCurve();
@@ -39,10 +39,10 @@ export class ProfileView {
     this.#heading.id = `estimates-${number}`;
   }
 
-  // profile: of the API, or null. hasPage: whether there is a story to click.
-  show(profile, hasPage) {
+  // profile: of the API, or null. emptyWord: what is said where there is none.
+  show(profile, emptyWord) {
     this.#profile = profile;
-    this.#hasPage = hasPage;
+    this.#emptyWord = emptyWord;
     this.#age.show(profile && profile.age);
     this.#gender.show(profile ? profile.gender.female : null);
     this.#income.show(profile && profile.income.probabilities);
@@ -59,7 +59,7 @@ export class ProfileView {
     }
     this.#heading.textContent = say("estimates", this.number);
     if (profile) this.#note.textContent = say("clicks", profile.num_clicks);
-    else this.#note.textContent = this.#hasPage ? say("unknown") : "";
+    else this.#note.textContent = this.#emptyWord ? say(this.#emptyWord) : "";
     this.#before.textContent = profile ? say("before") : "";
     ["male", "female", "low", "high"].forEach((name, at) => {
       this.#ends[at].textContent = say(name);

@@ -11,6 +11,9 @@ import { say } from "./words.js";
 // The profile and the page that follow a click come one after the other; they are told as one.
 const TOLD_AFTER_MS = 900;
 const ANSWER_MS = 8000;
+// Good news that need not stay.
+const PASSING = new Set(["back", "rearranged", "erased"]);
+const PASSES_MS = 12_000;
 
 export class Reader {
   id = "";
@@ -30,7 +33,7 @@ export class Reader {
   #profileView;
   #stories;
 
-  // on: {changed(reader), unauthorized()}; chooser: an element to choose who this is.
+  // on: {changed(reader), erased(id), unauthorized()}; chooser: an element to choose who this is.
   constructor(number, chooser, on) {
     this.number = number;
     this.on = on;
@@ -41,8 +44,7 @@ export class Reader {
     this.element = make(
       "section",
       { class: "reader", "aria-labelledby": this.#heading.id, "data-number": number },
-      make("header", {}, this.#heading, chooser),
-      this.#status,
+      make("header", {}, this.#heading, this.#status, chooser),
       this.#profileView.element,
       make(
         "section",
@@ -62,7 +64,7 @@ export class Reader {
     this.#awaited = this.#asked = this.#erasing = false;
     Object.values(this.#timers).forEach(clearTimeout);
     this.#stories.clear();
-    this.#profileView.show(null, false);
+    this.#profileView.show(null, null);
     this.#stream = new Stream(api.eventsPath(id), {
       event: (name, data) => this.#event(name, data),
       state: (state) => this.#connection(state),
@@ -105,17 +107,22 @@ export class Reader {
   #event(name, data) {
     if (name === "profile") {
       this.#profile = data;
-      this.#profileView.show(data, Boolean(this.#page));
+      this.#showProfile();
     } else {
       this.#page = data;
       const isFirst = !this.element.querySelector(".story");
       const items = data ? data.items : [];
       this.#tell(this.#stories.show(items), isFirst);
-      this.#profileView.show(this.#profile, Boolean(data));
+      this.#showProfile();
       if (!data && !this.#erasing && isInvented(this.id)) this.#askForPage();
     }
     if (this.#erasing && !this.#profile && !this.#page) this.#erased();
     this.#showEmptiness();
+  }
+
+  #showProfile() {
+    const emptyWord = isInvented(this.id) ? "unknown" : "unprofiled";
+    this.#profileView.show(this.#profile, this.#page && emptyWord);
   }
 
   #showEmptiness() {
@@ -134,15 +141,19 @@ export class Reader {
     clearTimeout(this.#timers.told);
     this.#timers.told = setTimeout(() => {
       this.#awaited = false;
-      const guesses = Object.values(this.#profileView.words());
-      const what = [guesses.join(", "), say("rearranged", numNew)].filter(Boolean).join(". ");
-      this.#say("updated", this.number, what);
+      const words = Object.entries(this.#profileView.words());
+      const guesses = words.map(([name, text]) => `${say(name)}: ${text}`);
+      this.#say("rearranged", numNew);
+      // On a wide screen the guesses are in sight; here they are for who listens.
+      if (guesses.length) this.#status.prepend(make("span", { class: "guesses", text: say("guessed", guesses) }));
     }, TOLD_AFTER_MS);
   }
 
   #say(word, ...values) {
     this.#status.dataset.word = word || "";
     this.#status.textContent = word ? say(word, ...values) : "";
+    clearTimeout(this.#timers.passed);
+    if (PASSING.has(word)) this.#timers.passed = setTimeout(() => this.#say(null), PASSES_MS);
   }
 
   #connection(state) {
@@ -185,6 +196,7 @@ export class Reader {
 
   #erased() {
     if (!this.#erasing) return;
+    this.on.erased(this.id);
     this.watch(inventReader());
     this.#say("erased");
     this.#heading.focus({ preventScroll: true });

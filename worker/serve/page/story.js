@@ -4,7 +4,7 @@ import { article } from "./api.js";
 import { button, make } from "./elements.js";
 import { because } from "./reasons.js";
 import { now } from "./settings.js";
-import { howLongAgo, say } from "./words.js";
+import { currentLanguage, howLongAgo, say } from "./words.js";
 
 export class Story {
   #item;
@@ -48,15 +48,15 @@ export class Story {
 
   async #explain(reasons) {
     const item = this.#item;
-    const text = await because(reasons);
-    if (item === this.#item) this.#why.textContent = text;
+    const language = currentLanguage();
+    const parts = await because(reasons);
+    if (item === this.#item && language === currentLanguage()) this.#why.replaceChildren(...parts);
   }
 
   get isOpen() {
     return this.#opened;
   }
 
-  // Show the text; `teased` instead shows its beginning, as a page does of its first stories.
   async open() {
     this.#opened = true;
     this.element.classList.add("is-open");
@@ -73,6 +73,7 @@ export class Story {
     this.translate();
   }
 
+  // Have the text at hand: of the first stories a page shows how they begin.
   async tease() {
     await this.#load();
   }
