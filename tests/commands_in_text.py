@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
+_OTHERS = re.compile(r"pip |python |docker |make |curl |uv ")
 _OPTION = re.compile(r"^(--[a-z][a-z0-9-]*)")
 
 
@@ -40,12 +41,13 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def options(line: str) -> set[str]:
-    """Return the long options that code within a line names.
+    """Return the long options that code within a line names; not those of pip, say.
 
     >>> sorted(options("`--a-b C`, --d, `--e/--no-e`, `--f=1`"))
     ['--a-b', '--e', '--f', '--no-e']
     """
-    words = [word for span in _SPAN.findall(line) for word in re.split(r"[\s/]+", span)]
+    spans = [span for span in _SPAN.findall(line) if not _OTHERS.match(span)]
+    words = [word for span in spans for word in re.split(r"[\s/]+", span)]
     return {found[1] for word in words if (found := _OPTION.match(word))}
 
 

@@ -5,7 +5,7 @@ by partition, the longest run of stored chunks.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 Place = tuple[str, int]
@@ -43,15 +43,22 @@ class Chunk:
         self.stored = True
         self.records = ()
 
-    @property
-    def place(self) -> str:
-        """Where the chunk is from, for the log.
 
-        >>> Chunk("clicks", [Record("clicks", 3, 8, 0, None, None)]).place
-        'clicks[3] up to offset 8'
-        """
-        ends = ", ".join(f"[{number}] up to offset {end - 1}" for number, end in self.ends.items())
-        return f"{self.topic}{ends}"
+def place_of(chunks: Iterable[Chunk]) -> str:
+    """Say where chunks of a topic are from, for the log: hundreds may wait after an outage.
+
+    >>> chunk = Chunk("clicks", [Record("clicks", number, 8, 0, None, None) for number in (3, 1)])
+    >>> place_of([chunk])
+    'clicks[1] up to offset 8, clicks[3] up to offset 8'
+    """
+    ends: dict[Place, int] = {}
+    for chunk in chunks:
+        for partition, end in chunk.ends.items():
+            place = chunk.topic, partition
+            ends[place] = max(end, ends.get(place, 0))
+    return ", ".join(
+        f"{topic}[{number}] up to offset {end - 1}" for (topic, number), end in sorted(ends.items())
+    )
 
 
 class Account:

@@ -10,8 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -28,6 +28,19 @@ TRUNCATED_BYTES = 64 * 1024
 
 
 logger = logging.getLogger(__name__)
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class _Sent(NamedTuple):
+    """A message, to be sent again if brokers do not take it together with others."""
+
+    topic: str
+    key: str | bytes | None
+    value: bytes | None
+    headers: Headers | None
+    time_ms: int
+    partition: int
 
 
 class Emitter:
@@ -53,7 +66,7 @@ class Emitter:
         self._producer = connect_producer(
             {**self._config, "linger.ms": 5, "on_delivery": self._on_delivery}
         )
-        self._too_large: deque[Message] = deque()
+        self._too_large: deque[_Sent] = deque()
         self._sending_alone = threading.Lock()
         self.num_failures = 0
         """Messages that could not be delivered, since the start."""
@@ -87,23 +100,34 @@ class Emitter:
         topic: str,
         key: str | bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]] | None = None,
+        headers: Headers | None = None,
         time_ms: int = 0,
         partition: int = ANY_PARTITION,
-        producer: Producer | None = None,
     ) -> None:
-        if producer is None:
-            producer = self._producer
+        # The message of a delivery report has lost its headers and its time.
+        note = partial(self._on_delivery, headers=headers, time_ms=time_ms, partition=partition)
+        message = _Sent(topic, key, value, headers, time_ms, partition)
+        self._queue(self._producer, message, note)
+
+    def _queue(self, producer: Producer, message: _Sent, on_delivery: Any) -> None:
         while True:
             try:
-                producer.produce(topic, value, key, partition, headers=headers, timestamp=time_ms)
+                producer.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    message.partition,
+                    headers=message.headers,
+                    timestamp=message.time_ms,
+                    on_delivery=on_delivery,
+                )
                 return
             except BufferError:
                 producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise UnavailableError(f"Kafka: {error.args[0].str()}") from error
-                self._drop(topic)
+                self._drop(message.topic)
                 return
 
     async def delivered(self, num_failures: int) -> None:
@@ -152,12 +176,7 @@ class Emitter:
         # Who finds nothing left here waits until what somebody else took has arrived.
         with self._sending_alone:
             while self._too_large:
-                refused = self._too_large.popleft()
-                topic, partition = refused.topic(), refused.partition()
-                assert topic is not None and partition is not None
-                headers, (_, time_ms) = refused.headers(), refused.timestamp()
-                key, value = refused.key(), refused.value()
-                self._produce(topic, key, value, headers, time_ms, partition, self._alone)
+                self._queue(self._alone, self._too_large.popleft(), self._on_delivery_alone)
             if "_alone" in self.__dict__:
                 remaining += self._alone.flush(FLUSH_S)
             return remaining
@@ -165,16 +184,24 @@ class Emitter:
     @cached_property
     def _alone(self) -> Producer:
         """The producer of messages that brokers refused together with others."""
-        return connect_producer(
-            {**self._config, "batch.num.messages": 1, "on_delivery": self._on_delivery_alone}
-        )
+        return connect_producer({**self._config, "batch.num.messages": 1})
 
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(
+        self,
+        error: KafkaError | None,
+        message: Message,
+        *,
+        headers: Headers | None = None,
+        time_ms: int = 0,
+        partition: int = ANY_PARTITION,
+    ) -> None:
         if error is None:  # not reported
             return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        topic = message.topic()
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and topic is not None:
             # Brokers measure what is sent at once, and refuse all of it: this one may be small.
-            self._too_large.append(message)
+            key, value = message.key(), message.value()
+            self._too_large.append(_Sent(topic, key, value, headers, time_ms, partition))
         else:
             self.num_failures += 1
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from worker.chunks import Chunk
+from worker.chunks import Chunk, place_of
 
 
 class Turn:
@@ -77,7 +77,7 @@ class Gatherer:
         try:
             await self._process(taken, self._turn)
         except Exception:
-            self.place = ", ".join(chunk.place for chunk in taken)
+            self.place = place_of(taken)
             raise
         finally:
             self._room.release()

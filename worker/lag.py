@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import admin as kafka_admin
+from confluent_kafka.admin import AdminClient
 
 from worker.chunks import Place
 
@@ -95,9 +96,11 @@ class Lag:
             (each.topic, each.partition): each.offset
             for each in group.committed(partitions, TIMEOUT_S)
         }
+        # Some versions of the client have types, but none for these.
+        of: Any = vars(kafka_admin)["OffsetSpec"]
         begins, ends = (
             admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT_S)
-            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+            for spec in (of.earliest(), of.latest())
         )
         return {
             (each.topic, each.partition): Offsets(

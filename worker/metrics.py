@@ -199,7 +199,7 @@ class _Watched(Collector):
         """Yield what is held elsewhere."""
         lag = GaugeMetricFamily(
             "frontpage_consumer_lag",
-            "Messages of a partition of this worker that are not stored yet",
+            "Messages of a partition of this worker that are not committed yet",
             labels=("topic", "partition"),
         )
         for (topic, partition), num in self._lag().items():

@@ -27,7 +27,7 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.bygone import Sieve
-from worker.chunks import Chunk
+from worker.chunks import Chunk, place_of
 from worker.click_log import ClickLog
 from worker.delivery import Delivery, Update
 from worker.erasures import Erasures
@@ -147,10 +147,9 @@ class Pipeline:
                 self._metrics.failed(dependency_of(error))
                 self._health.tries_again(chunks[0].topic, dependency_of(error))
                 delay_s = random.uniform(0.5, 1.0) * min(MAX_BACKOFF_S, 0.1 * 2**attempt)
-                for chunk in chunks:
-                    logger.warning(
-                        "%s: %s; again in %.1f s", chunk.place, type(error).__name__, delay_s
-                    )
+                logger.warning(
+                    "%s: %s; again in %.1f s", place_of(chunks), type(error).__name__, delay_s
+                )
                 await asyncio.sleep(delay_s)
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:

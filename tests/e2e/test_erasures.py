@@ -64,6 +64,8 @@ def everything(site: Installation) -> bytes:
             parts += site.redis.smembers(name)
         elif kind == b"zset":
             parts += site.redis.zrange(name, 0, -1)
+        elif kind == b"hash":
+            parts += (each for pair in site.redis.hgetall(name).items() for each in pair)
         else:
             parts += (value for _, each in site.redis.xrange(name) for value in each.values())
     return b"\n".join(parts)

@@ -145,7 +145,9 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
     reading_set = ReadingSet(newsroom)
     with installation(kafka.bootstrap_servers, mounted, tmp_path, metrics_port=0) as site:
         worker = site.start_worker(shadow_bundle=bundle, shadow_share=1.0, log_format="json")
-        url = address_of(worker)
+        other = site.start_worker()  # it swaps at another moment
+        url, others = address_of(worker), address_of(other)
+        wait_until("both are ready", lambda: is_status(f"{others}/ready", 200))
         site.replay().articles(reading_set)
         site.wait_until_stored()
         load = Load(site, reading_set)
@@ -163,6 +165,7 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
         served = f'frontpage_model_info{{model_version="{new.model_version}"}}'
         wait_until("served", lambda: served in ask(f"{url}/metrics")[1])
         assert time.monotonic() - exchanged < PICKED_UP_S
+        wait_until("served by the other", lambda: served in ask(f"{others}/metrics")[1])
         wait_until("clicks go on", lambda: total("frontpage_clicks_total") > before + 200)
         load.finish()
         site.wait_until_stored()
@@ -178,7 +181,7 @@ def test_a_new_bundle_is_served_under_load_and_a_broken_one_is_refused(
         assert total("frontpage_model_swaps_total") == 1
         assert total("frontpage_shadow_readers_total") > 0
         assert total("frontpage_shadow_failures_total") == 0
-        assert worker.is_alive()
+        assert worker.is_alive() and other.is_alive()
     lines = [json.loads(line) for line in worker.log_path.read_text().splitlines()]
     said = [line["message"] for line in lines]
     assert len([each for each in said if "bundle refused" in each]) == 1

@@ -1,6 +1,8 @@
 """Brokers that are down, lose their leader or refuse pages delay clicks and lose none."""
 
 import os
+import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +23,16 @@ from tests.e2e.installation import Installation, installation, wait_until
 from tests.faults.conftest import Pick
 from tests.faults.load import Load
 from tests.faults.outcome import Undisturbed, check_outcome
+from tests.faults.poison import Poison, Poisoner
 from tests.faults.work import wait_for_work
 from tests.kafka_broker import BrokerUnavailableError, TestBroker, kafka_broker
 from worker.local.topics import create_topics
 
 RATE = 300
-FEW_PAGES = 10_000
-"""Bytes: larger than a page, smaller than what is sent at once."""
+FEW_MESSAGES = 10_000
+"""Bytes: more than a page has, less than what is sent at once."""
+
+SEED = 5
 
 
 @contextmanager
@@ -72,6 +77,7 @@ def test_a_broker_that_is_down_for_a_while_delays_clicks_and_loses_none(
 def test_a_cluster_that_loses_leaders_and_a_worker_loses_no_click(
     bundle: Path, newsroom: Path, tmp_path: Path, undisturbed: Undisturbed, pick: Pick[int]
 ) -> None:
+    num_losses = pick(1, 6)
     with (
         killable_brokers(tmp_path / "kafka", 3) as kafka,
         installation(kafka.bootstrap_servers, bundle, tmp_path) as site,
@@ -81,13 +87,14 @@ def test_a_cluster_that_loses_leaders_and_a_worker_loses_no_click(
         with Load(site, undisturbed.article_ids, undisturbed.begin_ms, rate=RATE) as load:
             wait_for_work(site, dies)
             stays = site.start_worker()
-            for number in range(pick(1, 6)):
+            for number in range(num_losses):
                 broker = leader_of_clicks(site)
                 kafka.kill(broker)
                 if number == 0:
-                    os.kill(dies.pid, 9)
+                    os.kill(dies.pid, signal.SIGKILL)
                 wait_for_work(site, stays)
-                kafka.restart(broker)
+                if number < num_losses - 1:  # the last one stays away
+                    kafka.restart(broker)
         check_outcome(site, undisturbed, load.sent())
         assert stays.is_alive() and not dies.is_alive()
         assert "Crashed" not in stays.log_path.read_text()
@@ -132,20 +139,31 @@ def delete_topic(site: Installation, topic: str) -> None:
     wait_until("the end of the topic", lambda: topic not in admin.list_topics(timeout=10).topics)
 
 
-def test_pages_that_together_are_more_than_their_topic_takes_arrive_singly(
+def test_messages_that_together_are_more_than_a_topic_takes_arrive_singly(
     kafka: TestBroker, bundle: Path, newsroom: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     with installation(kafka.bootstrap_servers, bundle, tmp_path) as site:
+        topics = site.settings.topics
         try:
-            set_topic(site, site.settings.topic_recommendations, "max.message.bytes", FEW_PAGES)
+            for topic in (topics.recommendations, topics.dead_letters):
+                set_topic(site, topic, "max.message.bytes", FEW_MESSAGES)
         except KafkaException as error:
             pytest.skip(f"{kafka.kind}: {error.args[0].str()}")
         site.replay().articles(ReadingSet(newsroom))
+        # Before the worker starts, so that it sends many at once.
         with Load(site, undisturbed.article_ids, undisturbed.begin_ms, rate=1000) as load:
-            time.sleep(1.0)  # so that the worker sends many at once
+            time.sleep(1.0)
+        poisoner = Poisoner(site.client_config)
+        draw = random.Random(SEED)
+        for _ in range(400):  # what cannot be compressed
+            rubbish = Poison(b"\xff" + draw.randbytes(300), frozenset({"malformed"}))
+            poisoner.poison(topics.clicks, rubbish, None)
+        poisoner.flush()
+        site.ends.update(poisoner.ends)
         worker = site.start_worker()
-        check_outcome(site, undisturbed, load.sent())
+        check_outcome(site, undisturbed, load.sent(), bad=poisoner.bad)
         assert worker.is_alive()
+        assert "was dropped" not in worker.log_path.read_text()
 
 
 def set_topic(site: Installation, topic: str, name: str, value: int) -> None:

@@ -39,7 +39,7 @@ def test_workers_that_join_and_leave_lose_nothing(
         others = [site.start_worker(batch_size=50) for _ in range(2)]
         with Load(site, undisturbed.article_ids, undisturbed.begin_ms, rate=300) as load:
             wait_for_work(site, stays)
-            for number in range(pick(4, 40)):
+            for number in range(pick(3, 40)):
                 # At times so short that one rebalance follows the other.
                 time.sleep(draw.uniform(0.5, 4.0))
                 goes = others.pop(draw.randrange(2))

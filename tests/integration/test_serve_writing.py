@@ -159,8 +159,10 @@ async def test_without_a_broker_nothing_is_said_to_have_arrived(
 
 
 async def test_a_topic_that_is_missing_is_no_success(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    kafka: TestBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kafka.kind.startswith("embedded"):
+        pytest.skip("the embedded broker makes topics as they are named")
     monkeypatch.setattr(site, "DELIVERY_S", 1.0)
     wrong = msgspec.structs.replace(settings, topic_clicks=f"{settings.topic_clicks}-none")
     async with served(wrong) as client, client.post("/v1/clicks", json=click("42")) as answer:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.chunks import Account, Chunk, Record
+from worker.chunks import Account, Chunk, Record, place_of
 
 
 def chunk(*places: tuple[int, int], topic: str = "clicks") -> Chunk:
@@ -73,7 +73,7 @@ def test_a_stored_chunk_lets_go_of_its_messages() -> None:
     assert (
         stored.records == ()
         and stored.ends == {3: 6}
-        and stored.place == "clicks[3] up to offset 5"
+        and place_of([stored]) == "clicks[3] up to offset 5"
     )
 
 

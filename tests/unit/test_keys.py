@@ -52,6 +52,7 @@ def test_two_ids_share_no_key(one: str, other: str) -> None:
     assert of_one == of_other if one == other else of_one.isdisjoint(of_other)
 
 
+@settings(deadline=None)
 @given(ids)
 def test_an_id_can_be_read_off_its_key(user_id: str) -> None:
     for kind in KINDS[:-1]:
@@ -60,6 +61,7 @@ def test_an_id_can_be_read_off_its_key(user_id: str) -> None:
         assert name.count("{") == name.count("}") == 1 and name.endswith("}")
 
 
+@settings(deadline=None)
 @given(ids)
 def test_a_readers_keys_lie_on_one_node(user_id: str) -> None:
     own = {*keys.of_reader(user_id), *keys.written(user_id)}

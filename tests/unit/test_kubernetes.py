@@ -32,7 +32,8 @@ def pod() -> dict[str, Any]:
 
 
 def settings() -> Settings:
-    return read_settings(manifests()["ConfigMap"]["data"])
+    secret = {"FRONTPAGE_HTTP_TOKEN": "what-a-secret-would-hold"}
+    return read_settings({**manifests()["ConfigMap"]["data"], **secret})
 
 
 @cache
@@ -56,6 +57,19 @@ def test_a_worker_starts_with_the_settings_and_has_what_they_name() -> None:
     assert str(settings().data_dir) in mounts
     # A file system that cannot be written: whatever is written needs a volume.
     assert {each["name"] for each in mounts.values()} == {each["name"] for each in pod()["volumes"]}
+
+
+def test_the_probes_ask_where_the_worker_answers() -> None:
+    container = pod()["containers"][0]
+    (port,) = container["ports"]
+    assert port["containerPort"] == settings().metrics_port
+    asked = {name: each["httpGet"] for name, each in container.items() if name.endswith("Probe")}
+    assert {each["port"] for each in asked.values()} == {port["name"]}
+    assert {name: each["path"] for name, each in asked.items()} == {
+        "startupProbe": "/live",
+        "livenessProbe": "/live",
+        "readinessProbe": "/ready",
+    }
 
 
 def test_the_scaler_looks_at_the_group_and_the_topic_of_the_workers() -> None:

@@ -38,6 +38,7 @@ def merged(entries: list[bytes], held: bytes | None = None) -> bytes:
     return history.merge(held, entries, 1024) if entries or held else b""
 
 
+@settings(deadline=None)
 @given(few, near_ms, near_ms)
 def test_erasing_twice_is_erasing_up_to_the_later(
     entries: list[bytes], one_ms: int, other_ms: int
@@ -48,6 +49,7 @@ def test_erasing_twice_is_erasing_up_to_the_later(
     assert erased(both, min(one_ms, other_ms)) == both
 
 
+@settings(deadline=None)
 @given(few, few, near_ms)
 def test_erasing_is_a_bound_on_the_set(left: list[bytes], right: list[bytes], at_ms: int) -> None:
     """What is erased before clicks are merged, or after it, is the same."""
@@ -59,6 +61,7 @@ def test_erasing_is_a_bound_on_the_set(left: list[bytes], right: list[bytes], at
     assert union == whole
 
 
+@settings(deadline=None)
 @given(few, near_ms)
 def test_clicks_that_come_after_an_erasure_end_as_if_they_had_come_before(
     entries: list[bytes], at_ms: int
@@ -73,6 +76,7 @@ def test_clicks_that_come_after_an_erasure_end_as_if_they_had_come_before(
     assert all(int.from_bytes(each[:6], "big") > at_ms for each in kept)
 
 
+@settings(deadline=None)
 @given(times_ms, st.none() | texts, texts)
 def test_a_packed_click_is_read_back(time_ms: int, event_id: str | None, article_id: str) -> None:
     ref = history.article_ref(article_id)
@@ -82,6 +86,7 @@ def test_a_packed_click_is_read_back(time_ms: int, event_id: str | None, article
     assert history.seal(history.unpack(packed)) == packed
 
 
+@settings(deadline=None)
 @given(times_ms, times_ms, st.none() | texts, st.none() | texts, texts, texts)
 def test_packed_clicks_are_ordered_by_time(
     one_ms: int, other_ms: int, event: str | None, another: str | None, left: str, right: str
@@ -91,6 +96,7 @@ def test_packed_clicks_are_ordered_by_time(
     assert one_ms == other_ms or (one < other) == (one_ms < other_ms)
 
 
+@settings(deadline=None)
 @given(times_ms, st.none() | texts, st.lists(texts, min_size=1, max_size=6, unique=True))
 def test_the_showings_of_an_impression_share_how_they_begin(
     time_ms: int, impression_id: str | None, article_ids: list[str]
@@ -101,6 +107,7 @@ def test_the_showings_of_an_impression_share_how_they_begin(
     assert refs == [history.article_ref(each) for each in article_ids]
 
 
+@settings(deadline=None)
 @given(times_ms, st.integers(-14 * 60, 14 * 60))
 def test_a_moment_is_the_same_in_every_zone(time_ms: int, offset_minutes: int) -> None:
     moment = from_ms(time_ms)
@@ -122,6 +129,7 @@ wishes = st.builds(
 held_wishes = st.one_of(st.none(), st.just(b""), st.just(b"rubbish"), wishes)
 
 
+@settings(deadline=None)
 @given(held_wishes, held_wishes, wishes)
 def test_the_newest_wish_holds_in_any_order_and_grouping(
     one: bytes | None, other: bytes | None, third: bytes
@@ -132,6 +140,7 @@ def test_the_newest_wish_holds_in_any_order_and_grouping(
     assert time_of(found) == max(map(time_of, (one, other, third)))
 
 
+@settings(deadline=None)
 @given(wishes)
 def test_packed_preferences_are_read_back(packed: bytes) -> None:
     found = unpack_preferences(packed)

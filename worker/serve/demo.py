@@ -9,7 +9,7 @@ from schemas import keys
 from schemas.records import Profile
 from schemas.timestamps import to_ms
 from worker.redis_client import Client, get_many
-from worker.serve.pages import redis_in_time
+from worker.serve.reads import in_time
 from worker.serve.records import DemoReader, DemoReaders
 from worker.serve.responses import once
 
@@ -29,7 +29,7 @@ class Demo:
 
     async def readers(self, request: web.Request) -> web.StreamResponse:
         """Answer with some readers, from the youngest to the oldest of a sample."""
-        profiles = await redis_in_time(self._profiles())
+        profiles = await in_time(self._profiles())
         by_id = {each.user_id: each for each in profiles}
         chosen = [by_id.pop(each) for each in self._first if each in by_id]
         chosen += spread(sorted(by_id.values(), key=_age), SHOWN - len(chosen))

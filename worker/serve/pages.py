@@ -1,20 +1,14 @@
 """What the API reads of Redis, and how a stored page becomes one that may be shown."""
 
-import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
 from schemas import keys
 from worker.redis_client import Client, get_many
 from worker.serve.articles import KnownArticles, showable
+from worker.serve.reads import SharedReads, in_time
 from worker.serve.records import Page, PageItem
-
-REDIS_S = 2.0
-"""How long a request waits for Redis."""
-
-Reply = TypeVar("Reply")
 
 
 class _ItemId(msgspec.Struct, frozen=True):
@@ -39,16 +33,17 @@ class StoredPages:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._articles = KnownArticles(self._get)
+        self._reads = SharedReads(client)
+        self._articles = KnownArticles(self._reads.get)
 
     async def profile(self, user_id: str) -> bytes | None:
         """Return the JSON of a reader's `Profile`."""
-        (found,) = await self._get([keys.profile(user_id)])
+        (found,) = await self._reads.get([keys.profile(user_id)])
         return found
 
     async def page(self, user_id: str, *, with_articles: bool) -> bytes | None:
         """Return the JSON of a reader's `Page`."""
-        found, sequence = await self._get([keys.recs(user_id), keys.CATALOGUE_SEQUENCE])
+        found, sequence = await self._reads.get([keys.recs(user_id), keys.CATALOGUE_SEQUENCE])
         if found is None:
             return None
         return await self._shown(found, sequence, with_articles=with_articles)
@@ -56,22 +51,23 @@ class StoredPages:
     async def both(self, user_ids: Sequence[str]) -> list[tuple[bytes | None, bytes | None]]:
         """Return each reader's profile and page, as they are stored."""
         names = [name(each) for each in user_ids for name in (keys.profile, keys.recs)]
-        values = await self._get(names)
+        # By itself: it may be long, and a page is not to wait for it.
+        values = await in_time(get_many(self._client, names))
         return list(zip(values[::2], values[1::2], strict=True))
 
     async def article(self, article_id: str) -> tuple[bytes | None, bool]:
         """Return the JSON of an `Article`, and whether it is withdrawn."""
-        text, mark = await self._get([keys.article(article_id), keys.withdrawn(article_id)])
+        text, mark = await self._reads.get([keys.article(article_id), keys.withdrawn(article_id)])
         return text, mark is not None
 
     async def shown(self, stored: bytes, *, with_articles: bool) -> bytes:
         """Return a stored page without what has been withdrawn since, as JSON."""
-        (sequence,) = await self._get([keys.CATALOGUE_SEQUENCE])
+        (sequence,) = await self._reads.get([keys.CATALOGUE_SEQUENCE])
         return await self._shown(stored, sequence, with_articles=with_articles)
 
     async def showable(self, items: Sequence[PageItem], *, with_articles: bool) -> list[PageItem]:
         """Return the items that may be shown."""
-        (sequence,) = await self._get([keys.CATALOGUE_SEQUENCE])
+        (sequence,) = await self._reads.get([keys.CATALOGUE_SEQUENCE])
         known = await self._articles.of([each.article_id for each in items], sequence)
         return showable(items, known, with_articles=with_articles)
 
@@ -83,16 +79,3 @@ class StoredPages:
         page = _page_decoder.decode(stored)
         items = showable(page.items, known, with_articles=with_articles)
         return _encode(msgspec.structs.replace(page, items=items))
-
-    async def _get(self, names: Sequence[str]) -> list[bytes | None]:
-        return await redis_in_time(get_many(self._client, names))
-
-
-async def redis_in_time(reply: Awaitable[Reply]) -> Reply:
-    """Wait for Redis, but not for long.
-
-    Raises:
-        TimeoutError: after `REDIS_S`.
-    """
-    async with asyncio.timeout(REDIS_S):
-        return await reply
