@@ -28,7 +28,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         request.config.stash[NOT_TESTED] = NO_BROWSER
-        if os.environ.get("CI") == "true" and not os.environ.get("FRONTPAGE_NO_BROWSER"):
+        if os.environ.get("CI") == "true" and not os.environ.get("CI_NO_BROWSER"):
             pytest.fail(f"CI needs a browser: {NO_BROWSER}")
         pytest.skip(NO_BROWSER)
     with sync_playwright() as playwright:
