@@ -119,7 +119,7 @@ export class TagBars {
   // tags: share by name.
   show(tags) {
     const strongest = Object.entries(tags).sort((a, b) => b[1] - a[1]).slice(0, SHOWN_TAGS);
-    const most = Math.max(0.2, ...strongest.map(([, share]) => share));
+    const most = Math.max(0.15, ...strongest.map(([, share]) => share));
     const names = new Set(strongest.map(([name]) => name));
     for (const [name, row] of this.#rows) {
       if (names.has(name)) continue;
