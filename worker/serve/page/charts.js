@@ -114,7 +114,7 @@ const SHOWN_TAGS = 6;
 
 export class TagBars {
   #rows = new Map();
-  element = make("ul", { class: "tag-bars" });
+  element = make("ul", { class: "tag-bars", role: "list" });
 
   // tags: share by name.
   show(tags) {

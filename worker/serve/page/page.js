@@ -90,6 +90,11 @@ function build() {
   }
 }
 
+// An alert is read out whenever it is set, so it is set only when it changes.
+function sayTrouble(text) {
+  if (element("trouble").textContent !== text) element("trouble").textContent = text;
+}
+
 const RETRY_MS = 2000;
 
 async function start() {
@@ -99,10 +104,10 @@ async function start() {
   } catch (error) {
     if (error.status === 401) askForToken();
     else setTimeout(start, RETRY_MS);
-    element("trouble").textContent = error.status === 401 ? "" : say("lost");
+    sayTrouble(error.status === 401 ? "" : say("lost"));
     return;
   }
-  element("trouble").textContent = "";
+  sayTrouble("");
   settings.startClock(demo ? demo.now_ms : 0);
   element("real").hidden = Boolean(demo);
   const listed = demo ? demo.readers : [];

@@ -85,12 +85,14 @@ export class Reader {
     try {
       await api.erase(id);
     } catch {
+      if (id !== this.id) return;
       this.#erasing = false;
       this.#say("erase_failed");
       return;
     }
-    // Not before the server says that nothing is left, if it has an answer at all.
-    this.#timers.erased = setTimeout(() => this.#erased(), ANSWER_MS);
+    if (id !== this.id) return;
+    // It is done when the stream says that nothing is left.
+    this.#expectAnswer();
     if (!this.#profile && !this.#page) this.#erased();
   }
 
@@ -110,6 +112,7 @@ export class Reader {
       this.#showProfile();
     } else {
       this.#page = data;
+      if (data && !this.#erasing) this.#answered();
       const isFirst = !this.element.querySelector(".story");
       const items = data ? data.items : [];
       this.#tell(this.#stories.show(items), isFirst);
@@ -137,7 +140,6 @@ export class Reader {
       if (this.#status.dataset.word === "connecting") this.#say(null);
       return;
     }
-    clearTimeout(this.#timers.slow);
     clearTimeout(this.#timers.told);
     this.#timers.told = setTimeout(() => {
       this.#awaited = false;
@@ -147,6 +149,16 @@ export class Reader {
       // On a wide screen the guesses are in sight; here they are for who listens.
       if (guesses.length) this.#status.prepend(make("span", { class: "guesses", text: say("guessed", guesses) }));
     }, TOLD_AFTER_MS);
+  }
+
+  #expectAnswer() {
+    clearTimeout(this.#timers.slow);
+    this.#timers.slow = setTimeout(() => this.#say("slow"), ANSWER_MS);
+  }
+
+  #answered() {
+    clearTimeout(this.#timers.slow);
+    if (this.#status.dataset.word === "slow") this.#say(null);
   }
 
   #say(word, ...values) {
@@ -168,13 +180,12 @@ export class Reader {
   async #click(articleId) {
     const id = this.id;
     this.#awaited = true;
-    clearTimeout(this.#timers.slow);
-    this.#timers.slow = setTimeout(() => this.#say("slow"), ANSWER_MS);
+    this.#expectAnswer();
     try {
       await api.click(id, articleId, now());
     } catch {
       if (id !== this.id) return;
-      clearTimeout(this.#timers.slow);
+      this.#answered();
       this.#awaited = false;
       this.#say("click_failed");
     }
@@ -183,12 +194,14 @@ export class Reader {
   async #askForPage() {
     const id = this.id;
     this.#asked = true;
+    this.#expectAnswer();
     this.#showEmptiness();
     try {
       await api.visit(id, now());
     } catch {
       if (id !== this.id) return;
       this.#asked = false;
+      this.#answered();
       this.#say("visit_failed");
       this.#showEmptiness();
     }

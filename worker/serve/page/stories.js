@@ -18,7 +18,7 @@ export class Stories {
   constructor(prefix, onRead) {
     this.#prefix = prefix;
     this.#onRead = onRead;
-    this.element = make("ol", { class: "stories" });
+    this.element = make("ol", { class: "stories", role: "list" });
   }
 
   // Show the items of a page. Returns how many of them were not there before.
@@ -40,18 +40,19 @@ export class Stories {
   }
 
   #clicked(story) {
+    const places = this.#places();
     const reading = this.#reading && this.#stories.get(this.#reading.item.article_id);
     reading?.close();
     if (reading === story) {
       this.#reading = null;
-      this.#arrange();
+      this.#arrange(places);
       return;
     }
     const shown = this.#shown();
     const place = shown.findIndex((each) => each.article_id === story.id);
     this.#reading = { item: shown[place], place };
     story.open();
-    this.#arrange();
+    this.#arrange(places);
     this.#onRead(story.id);
   }
 
@@ -66,8 +67,12 @@ export class Stories {
     return [...others.slice(0, start), item, ...others.slice(start)];
   }
 
-  #arrange() {
-    const places = new Map([...this.#stories].map(([id, { element }]) => [id, element.getBoundingClientRect()]));
+  #places() {
+    return new Map([...this.#stories].map(([id, { element }]) => [id, element.getBoundingClientRect()]));
+  }
+
+  // places: where stories were before anything changed.
+  #arrange(places = this.#places()) {
     const items = this.#shown();
     const focused = [...this.#stories.values()].find((each) => each.hasFocus());
     const focusedPlace = focused ? [...this.element.children].indexOf(focused.element) : -1;
