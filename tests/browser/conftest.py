@@ -22,17 +22,26 @@ NO_BROWSER = "the page was NOT tested: no Chromium (`apt-get install chromium`)"
 LARGE = {"width": 1360, "height": 900}
 
 
-@pytest.fixture(scope="package")
-def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """The system's Chromium. Without one: skipped, but failed in CI unless CI could not get one."""
+@pytest.fixture(scope="session")
+def chromium_path(request: pytest.FixtureRequest) -> str:
+    """The system's Chromium. Without one: skipped, but failed in CI unless CI could not get one.
+
+    Of the session like Kafka, and asked for first: without a browser nothing is started in vain.
+    """
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         request.config.stash[NOT_TESTED] = NO_BROWSER
         if os.environ.get("CI") == "true" and not os.environ.get("CI_NO_BROWSER"):
             pytest.fail(f"CI needs a browser: {NO_BROWSER}")
         pytest.skip(NO_BROWSER)
+    return path
+
+
+@pytest.fixture(scope="package")
+def chromium(chromium_path: str) -> Iterator[Browser]:
+    """A headless browser."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+        browser = playwright.chromium.launch(executable_path=chromium_path)
         yield browser
         browser.close()
 
@@ -50,7 +59,6 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="package")
 def site(
-    chromium: Browser,  # noqa: ARG001 -- first, so that without one nothing is started in vain
     kafka: TestBroker,
     bundle: Path,
     newsroom: Path,
