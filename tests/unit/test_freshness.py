@@ -38,10 +38,18 @@ def made_with_clicks(options: Options) -> Recommender:
 
 @pytest.mark.parametrize(
     ("after_ms", "found"),
-    [(0, "a1"), (FRESH_MS - 1, "a1"), (FRESH_MS, "a2"), (-1, "a2"), (5000, "a2")],
+    [(0, "a2"), (1, "a1"), (FRESH_MS - 1, "a1"), (FRESH_MS, "a2"), (-1, "a2"), (5000, "a2")],
 )
 def test_a_page_is_made_from_what_was_seen_lately(after_ms: int, found: str) -> None:
     assert first(made_with_clicks(OPTIONS), LATER_MS + after_ms) == found
+
+
+def test_what_changes_while_nobody_clicks_counts() -> None:
+    made = made_with_clicks(OPTIONS)
+    assert first(made, LATER_MS + 50) == "a1"
+    assert first(made, LATER_MS + 50) == "a1"
+    made.statistics.num_changes += 1  # as impressions do
+    assert first(made, LATER_MS + 50) == "a2"
 
 
 def test_without_patience_every_click_counts_at_once() -> None:

@@ -8,7 +8,6 @@ select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,8 @@ from worker.recommend.features import (
 )
 from worker.recommend.layout import Layout
 from worker.recommend.lessons import learn_click, learn_shown
-from worker.recommend.moment import Moment, kinds_of, look
+from worker.recommend.looks import Look, Looks
+from worker.recommend.moment import Moment, kinds_of
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson, Ranked, Tastes
 from worker.recommend.rank import describe, explain, rank_readers, strongest_links
@@ -43,17 +43,6 @@ TASTE_CLICKS = 20
 NEAR = 8
 """Candidates for what they are about, of the newest articles."""
 
-
-class _Look(NamedTuple):
-    """What was seen from a moment, and by what weights: a page is made by the same all through."""
-
-    moment: Moment
-    weights: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    layout: tuple[int, ...]
-    num_changes: int
-
-
 _SOURCE_OF = np.zeros(NUM_FEATURES, dtype=np.int64)
 for _number, _features in enumerate(SOURCES.values()):
     _SOURCE_OF[list(_features)] = _number
@@ -66,12 +55,10 @@ class Recommender:
         self.catalogue = catalogue
         self.statistics = statistics
         self.options = options
-        off = [SOURCES[name] for name in options.sources_off]
-        self._off = np.array(sorted(set().union(*off)), dtype=np.int64)
         self._layout = Layout(catalogue, statistics, options)
         self._lift: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._lift_counted = 0
-        self._look: _Look | None = None
+        self._looks = Looks(catalogue, statistics, self._layout, options)
 
     def rank(
         self,
@@ -216,7 +203,7 @@ class Recommender:
                     gradient,
                     spread,
                 )
-                gradient[:, self._off] = 0.0
+                gradient[:, self._looks.off] = 0.0
             lessons.append(Lesson(gradient, spread, kind))
         return lessons
 
@@ -265,56 +252,16 @@ class Recommender:
                     self._layout.item_of_row[rows],
                     clicked,
                 )
-                gradient[self._off] = 0.0
+                gradient[self._looks.off] = 0.0
             gradients.append(gradient)
         return gradients
-
-    def _weights(self) -> NDArray[np.float64]:
-        weights = self.statistics.blend.weights.copy()
-        weights[:, self._off] = 0.0
-        return weights
-
-    def _look_at(self, now_ms: int, kinds: NDArray[np.int64]) -> _Look:
-        """Return what is on offer, for these kinds of readers; as seen lately, if that will do."""
-        statistics, layout = self.statistics, self._layout
-        kept, self._look = self._look, None  # an old one is not held while another is made
-        if kept is not None and not self._will_do(kept, now_ms):
-            kept = None
-        if kept is None:
-            weights, scale, num_changes = self._weights(), statistics.scale, statistics.num_changes
-        else:
-            weights, scale, num_changes = kept.weights, kept.scale, kept.num_changes
-        moment = look(
-            statistics.items,
-            len(layout.row_of),
-            layout.shown_at(now_ms),
-            layout.published_ms,
-            layout.articles.tags,
-            layout.terms,
-            statistics.terms,
-            len(self.catalogue.tag_names),
-            weights,
-            scale,
-            kinds,
-            now_ms,
-            None if kept is None else kept.moment,
-        )
-        self._look = _Look(moment, weights, scale, layout.state, num_changes)
-        return self._look
-
-    def _will_do(self, kept: _Look, now_ms: int) -> bool:
-        if kept.layout != self._layout.state:
-            return False
-        if kept.moment.now_ms == now_ms and kept.num_changes == self.statistics.num_changes:
-            return True
-        return 0 <= now_ms - kept.moment.now_ms < self.options.freshness_ms
 
     def _hydrate(
         self,
         reading: Reading,
         tastes: Tastes,
         now_ms: int,
-    ) -> tuple[_Look, Readers]:
+    ) -> tuple[Look, Readers]:
         self._layout.follow()
         layout, articles = self._layout, self._layout.articles
         num_readers = len(tastes.interests)
@@ -328,7 +275,7 @@ class Recommender:
         starts, items, times_ms = layout.distinct_clicks(reading)
         newest_ms = np.append(times_ms, 0)[starts[:-1]]
         gaps_ms = np.where(np.diff(starts) > 0, now_ms - newest_ms, np.iinfo(np.int64).max)
-        seen = self._look_at(now_ms, kinds_of(np.diff(starts), gaps_ms))
+        seen = self._looks.at(now_ms, kinds_of(np.diff(starts), gaps_ms))
         taste = np.zeros((num_readers, articles.vectors.shape[1]), dtype=np.float32)
         mean_vectors(starts, items, articles.vectors, TASTE_CLICKS, taste)
         readers = Readers(
