@@ -5,7 +5,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitors
@@ -113,15 +112,19 @@ def test_light_and_dark(visitors: Visitors) -> None:
     assert max(visitor.background()) < 64
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1024])
-def test_nothing_is_wider_than_the_screen(visitors: Visitors, width: int) -> None:
-    visitor = visitors.come(
-        viewport={"width": width, "height": 844}, is_mobile=True, has_touch=True
-    )
+def test_nothing_is_wider_than_the_screen(visitors: Visitors) -> None:
+    visitor = visitors.come(**PHONE)
     left, _ = visitor.columns
     left.headlines.nth(1).tap()
     expect(left.element.locator(".is-open .text")).to_be_visible()
-    assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    for width in (320, 390, 600, 768, 1024, 1280):
+        visitor.page.set_viewport_size({"width": width, "height": 844})
+        wider = visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert (width, wider) <= (width, 0)
+        cut = visitor.page.locator(".profile").evaluate_all(
+            "(all) => all.some((each) => each.scrollWidth > each.clientWidth + 1)"
+        )
+        assert not cut, width
 
 
 def test_a_phone_shows_one_reader_at_a_time(visitors: Visitors) -> None:
