@@ -9,8 +9,11 @@ from schemas import keys
 from schemas.history import article_ref, merge, pack_entry
 from schemas.topics import Topics
 from worker.bygone import Sieve
+from worker.delivery import Delivery
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
+from worker.health_state import HealthState
+from worker.metrics import Metrics
 from worker.overtaken import Overtaken
 from worker.pipeline import Pipeline
 from worker.reader_store import PageUpdate, ReaderStore, ReaderUpdate
@@ -61,17 +64,15 @@ def overtaken(client: Client, world: World) -> Overtaken:
 
 def pipeline(client: Client, world: World) -> Pipeline:
     unused: Any = None
+    metrics = Metrics()
     return Pipeline(
         topics=TOPICS,
-        articles=unused,
-        catalogue=unused,
-        front_pages=unused,
-        renewals=unused,
-        impressions=unused,
-        readers=world.readers,
+        serving=unused,
         click_log=unused,
-        emitter=cast("Any", world),
+        delivery=Delivery(cast("Any", world), TOPICS, metrics),
         erasures=Erasures(ErasureStore(client, TTL_MS, None), unused, TOPICS),
+        metrics=metrics,
+        health=HealthState(60.0),
         overtaken=overtaken(client, world),
     )
 
