@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
+import msgspec
 from faust.types import StreamT
 from yarl import URL
 
@@ -162,6 +163,8 @@ def build_app(settings: Settings, model: Model) -> App:
     warm_up()
     redis = connect(settings)
     options = read_options(settings.recommend_file, settings.market)
+    if settings.wait_for_fits:
+        options = msgspec.structs.replace(options, freshness_ms=0)
     statistics = Statistics(settings.co_click_slots, options.blend, learned=model.blend)
     catalogue = catalogue_of(model)
     click_log = ClickLog(redis, statistics, catalogue, settings.ttl_ms, settings.wait_for_fits)

@@ -1,8 +1,12 @@
 """Looks at what is on offer, each good for a while.
 
-A look depends on no reader, and costs as much as ten pages: where batches are small it is kept.
+A look depends on no reader, and costs as much as ten pages: where batches are small it is kept, for
+`freshness_ms` of the clock and of the news' own time, which runs ahead in a replay. With 0 each
+batch has its own, and the same batches give the same pages.
 """
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,14 +27,23 @@ class Look(NamedTuple):
     weights: NDArray[np.float64]
     scale: NDArray[np.float64]
     layout: tuple[int, ...]
+    num_changes: int
+    at_s: float
+    """When, by the clock."""
 
 
 class Looks:
     """Look at what is on offer, or remember the last look."""
 
     def __init__(
-        self, catalogue: Catalogue, statistics: Statistics, layout: Layout, options: Options
+        self,
+        catalogue: Catalogue,
+        statistics: Statistics,
+        layout: Layout,
+        options: Options,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock_s = clock_s
         self._catalogue = catalogue
         self._statistics = statistics
         self._layout = layout
@@ -39,7 +52,6 @@ class Looks:
         self.off = np.array(sorted(set().union(*off)), dtype=np.int64)
         """Features of the sources that are switched off: they weigh nothing."""
         self._last: Look | None = None
-        self._asked = (0, 0)
 
     def at(self, now_ms: int, kinds: NDArray[np.int64]) -> Look:
         """Return what is on offer, in order for these kinds of readers; as seen lately, if so.
@@ -52,8 +64,9 @@ class Looks:
             kept = None
         if kept is None:
             weights, scale = self._weights(), statistics.scale
+            num_changes, at_s = statistics.num_changes, self._clock_s()
         else:
-            weights, scale = kept.weights, kept.scale
+            _, weights, scale, _, num_changes, at_s = kept
         moment = look(
             statistics.items,
             len(layout.row_of),
@@ -69,18 +82,17 @@ class Looks:
             now_ms,
             None if kept is None else kept.moment,
         )
-        self._last = Look(moment, weights, scale, layout.state)
-        self._asked = now_ms, statistics.num_changes
+        self._last = Look(moment, weights, scale, layout.state, num_changes, at_s)
         return self._last
 
     def _will_do(self, kept: Look, now_ms: int) -> bool:
         if kept.layout != self._layout.state:
             return False
-        asked_ms, num_changes = self._asked
-        if now_ms == asked_ms:
-            # The time of the news stands still while nobody clicks: what changes meanwhile counts.
-            return num_changes == self._statistics.num_changes
-        return 0 <= now_ms - kept.moment.now_ms < self._freshness_ms
+        later_ms = now_ms - kept.moment.now_ms
+        if later_ms == 0 and kept.num_changes == self._statistics.num_changes:
+            return True
+        age_ms = (self._clock_s() - kept.at_s) * 1000
+        return 0 <= later_ms < self._freshness_ms and age_ms < self._freshness_ms
 
     def _weights(self) -> NDArray[np.float64]:
         weights = self._statistics.blend.weights.copy()

@@ -7,7 +7,8 @@ scores      ┘
 select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,14 +52,20 @@ for _number, _features in enumerate(SOURCES.values()):
 class Recommender:
     """Rank articles for batches of readers, from statistics that all workers share."""
 
-    def __init__(self, catalogue: Catalogue, statistics: Statistics, options: Options) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        statistics: Statistics,
+        options: Options,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.catalogue = catalogue
         self.statistics = statistics
         self.options = options
         self._layout = Layout(catalogue, statistics, options)
         self._lift: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
         self._lift_counted = 0
-        self._looks = Looks(catalogue, statistics, self._layout, options)
+        self._looks = Looks(catalogue, statistics, self._layout, options, clock_s)
 
     def rank(
         self,

@@ -7,6 +7,7 @@ the worker calls for a batch; the click log's entries are packed and unpacked on
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from schemas.bundle import LearnedBlend
@@ -74,7 +75,9 @@ class WorkerRecommender:
         if learned is None and model is not None:
             learned = model.blend
         self._statistics = Statistics(options=options.blend, learned=learned)
-        self._recommender = Recommender(self._catalogue, self._statistics, options)
+        # A stream that is read faster than it was written has no clock to be fresh by.
+        exact = msgspec.structs.replace(options, freshness_ms=0)
+        self._recommender = Recommender(self._catalogue, self._statistics, exact)
         self._eye = Eye(self._catalogue, model, DEFAULTS.tag_half_life_days)
         self._lessons = BatchLessons(self._catalogue, self._recommender, self._eye)
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
