@@ -6,7 +6,8 @@ the thousandth click of a batch, a thousand clicks are missing. Such lessons are
 the same weights they add up far beyond what they say together; see docs/experiments.md.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -26,8 +27,8 @@ LESSONS = 16
 """Most clicks, and most impressions, that teach at once."""
 
 LESSONS_PER_S = 100.0
-"""Of the stream's own time. Where batches are small and come fast, nearly every click would teach,
-and lessons take longer than pages do."""
+"""Where batches are small and come fast, nearly every click would teach, and lessons take longer
+than pages do."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -37,14 +38,23 @@ _ENTRY_REF = slice(ENTRY_BYTES - REF_BYTES, ENTRY_BYTES)
 
 
 class BatchLessons:
-    """Learn from batches of readers what all workers are told."""
+    """Learn from batches of readers what all workers are told.
 
-    def __init__(self, catalogue: Catalogue, recommender: Recommender, eye: Eye) -> None:
+    per_s: lessons a second of clicks, and as many of impressions; None: however many there are.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        recommender: Recommender,
+        eye: Eye,
+        per_s: float | None = LESSONS_PER_S,
+    ) -> None:
         self._catalogue = catalogue
         self._recommender = recommender
         self._eye = eye
-        self._for_clicks = Allowance(LESSONS_PER_S, LESSONS)
-        self._for_impressions = Allowance(LESSONS_PER_S, LESSONS)
+        self._for_clicks = Allowance(per_s, LESSONS)
+        self._for_impressions = Allowance(per_s, LESSONS)
 
     def clicks(
         self,
@@ -64,7 +74,7 @@ class BatchLessons:
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        most = self._for_clicks.take(len(first), now_ms)
+        most = self._for_clicks.take(len(first))
         for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
@@ -108,7 +118,7 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        most = self._for_impressions.take(len(times_ms), now_ms)
+        most = self._for_impressions.take(len(times_ms))
         for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before[i] for i in group],
@@ -134,24 +144,30 @@ class BatchLessons:
 
 
 class Allowance:
-    """So many a second of the stream's own time, and no more than `burst` saved up."""
+    """So many a second, and no more than `burst` at once; per_s: None for no other limit."""
 
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._per_ms = per_s / 1000
+    def __init__(
+        self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s = per_s
         self._burst = burst
+        self._clock_s = clock_s
         self._saved = float(burst)
-        self._last_ms = 0
+        self._last_s = clock_s()
 
-    def take(self, most: int, now_ms: int) -> int:
+    def take(self, most: int) -> int:
         """Return how many of `most` there may be.
 
-        >>> allowance = Allowance(100.0, 16)
-        >>> allowance.take(20, 1000), allowance.take(4, 1000), allowance.take(4, 1025)
+        >>> times_s = iter([0.0, 1.0, 1.0, 1.025])
+        >>> allowance = Allowance(100.0, 16, lambda: next(times_s))
+        >>> allowance.take(20), allowance.take(4), allowance.take(4)
         (16, 0, 2)
         """
-        earned = max(now_ms - self._last_ms, 0) * self._per_ms
-        self._saved = min(self._saved + earned, self._burst)
-        self._last_ms = max(self._last_ms, now_ms)
+        if self._per_s is None:
+            return min(self._burst, most)
+        now_s = self._clock_s()
+        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self._burst)
+        self._last_s = now_s
         taken = min(int(self._saved), most)
         self._saved -= taken
         return taken

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from worker.article_store import ArticleStore
 from worker.articles import Articles
-from worker.batch_lessons import BatchLessons
+from worker.batch_lessons import LESSONS_PER_S, BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.eye import Eye
@@ -71,7 +71,8 @@ class Workshop:
         front_pages = FrontPages(
             model, recommender, eye, settings.num_recommendations, settings.log_features
         )
-        lessons = BatchLessons(catalogue, recommender, eye)
+        per_s = None if settings.wait_for_fits else LESSONS_PER_S
+        lessons = BatchLessons(catalogue, recommender, eye, per_s)
         readers = ReaderStore(redis, settings.ttl_ms, version, before)
         return Serving(
             model,

@@ -116,8 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     co_click_slots: Annotated[int, msgspec.Meta(ge=2, le=8192)] = 2048
     """Articles with co-click counts; takes 12 bytes times its square."""
     wait_for_fits: bool = False
-    """Whether clicks wait while the item model is fitted, and each batch looks anew at what is on
-    offer, as in `evaluate-stream`; its `--live` turns it on."""
+    """Whether clicks wait while the item model is fitted, each batch looks anew at what is on
+    offer, and lessons are not limited, as in `evaluate-stream`; its `--live` turns it on."""
     tag_half_life_days: Days = 14.0
     """How fast a reader's own tag interests fade, relative to the newest click."""
 

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.history import article_ref, merge, num_clicks, pack_entry
 from tests.tiny_streams import HOUR_MS, stream_of
-from worker.batch_lessons import LESSONS, LESSONS_PER_S, BatchLessons, before_click
+from worker.batch_lessons import LESSONS, LESSONS_PER_S, Allowance, BatchLessons, before_click
 from worker.eye import Eye
 from worker.intake import PackedImpression
 from worker.recommend.log_reader import Told, unpack
@@ -133,15 +133,18 @@ def test_the_first_impressions_of_a_batch_teach_and_all_count() -> None:
 
 
 def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
+    now_s = [50.0]
+    allowance = Allowance(LESSONS_PER_S, LESSONS, lambda: now_s[0])
     lessons, noted = noting()
+    lessons._for_clicks = allowance
     taught = []
     for at in range(40):  # 4 clicks in each of 40 batches, 5 ms apart
-        now_ms = HOUR_MS + 5 * at
-        packed = [history((now_ms, "a1")) for _ in range(4)]
-        told = unpack(b"".join(lessons.clicks(packed, [[0]] * 4, [NOBODY] * 4, now_ms)))
+        packed = [history((HOUR_MS, "a1")) for _ in range(4)]
+        told = unpack(b"".join(lessons.clicks(packed, [[0]] * 4, [NOBODY] * 4, HOUR_MS + at)))
         assert len(told.clicks.counted) == 4
         taught.append(sum(map(len, noted.clicked)))
         noted.clicked.clear()
+        now_s[0] += 0.005
     assert sum(taught[:4]) == LESSONS
     assert sum(taught) == pytest.approx(LESSONS + 0.2 * LESSONS_PER_S, abs=2)
 

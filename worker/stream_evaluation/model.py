@@ -75,11 +75,11 @@ class WorkerRecommender:
         if learned is None and model is not None:
             learned = model.blend
         self._statistics = Statistics(options=options.blend, learned=learned)
-        # A stream that is read faster than it was written has no clock to be fresh by.
+        # A stream that is read faster than it was written has no clock to go by.
         exact = msgspec.structs.replace(options, freshness_ms=0)
         self._recommender = Recommender(self._catalogue, self._statistics, exact)
         self._eye = Eye(self._catalogue, model, DEFAULTS.tag_half_life_days)
-        self._lessons = BatchLessons(self._catalogue, self._recommender, self._eye)
+        self._lessons = BatchLessons(self._catalogue, self._recommender, self._eye, None)
         self._refs = [article_ref(article_id) for article_id in stream.article_ids]
         self._histories: dict[int, bytes] = {}
 
