@@ -274,6 +274,8 @@ class Fetching:
         self._rebalances += 1
         with self._changed:
             self._held.clear()
+            # What was full is emptied, and nobody says so.
+            self._full.clear()
         self._call(self._on_revoked, partitions)
 
     def _call(self, rebalanced: Rebalanced, partitions: list[TopicPartition]) -> None:

@@ -106,6 +106,28 @@ async def test_while_one_topic_is_full_the_other_goes_on(group: Group) -> None:
             assert offsets == list(range(100))
 
 
+async def test_a_topic_that_was_full_goes_on_after_a_rebalance(group: Group) -> None:
+    topic = group.topics[0]
+    async with group.member() as one:
+        await one.take_until(lambda: bool(one.assigned))
+        one.fetching.set_full(topic, True)
+        async with group.member() as other:
+            await asyncio.gather(
+                *(
+                    member.take_until(lambda each=member: 0 < len(each.assigned) < 2 * PARTITIONS)  # type: ignore[misc]
+                    for member in (one, other)
+                )
+            )
+            group.produce(topic, 100)
+            await asyncio.gather(
+                *(
+                    member.take_until(lambda: len(one.given) + len(other.given) == 100)
+                    for member in (one, other)
+                )
+            )
+            assert one.given and other.given
+
+
 async def test_what_is_committed_is_where_the_next_begins(group: Group) -> None:
     topic = group.topics[0]
     group.produce(topic, 200)
