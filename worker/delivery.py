@@ -39,8 +39,10 @@ class Delivery:
             self._emit(updates, spans or {})
             self._bury(bad)
             await self._emitter.delivered(failures_before)
-        profiles = [each for each in updates if isinstance(each, ReaderUpdate) and each.profile]
-        self._metrics.sent(len(profiles), len(updates), bad)
+        num_profiles = sum(
+            isinstance(each, ReaderUpdate) and each.profile != b"" for each in updates
+        )
+        self._metrics.sent(num_profiles, len(updates), bad)
         if spans:
             end_spans(spans, [update.user_id for update in updates])
 

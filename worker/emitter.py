@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -67,6 +67,7 @@ class Emitter:
         )
         self._too_large: deque[_Sent] = deque()
         self._sending_alone = threading.Lock()
+        self._alone: Producer | None = None
         self.num_failures = 0
         """Messages that could not be delivered, since the start."""
 
@@ -183,16 +184,13 @@ class Emitter:
         remaining: int = self._producer.flush(FLUSH_S)
         # Who finds nothing left here waits until what somebody else took has arrived.
         with self._sending_alone:
+            if self._too_large and self._alone is None:
+                self._alone = connect_producer({**self._config, "batch.num.messages": 1})
+            if self._alone is None:
+                return remaining
             while self._too_large:
                 self._queue(self._alone, self._too_large.popleft(), self._on_delivery_alone)
-            if "_alone" in self.__dict__:
-                remaining += self._alone.flush(FLUSH_S)
-            return remaining
-
-    @cached_property
-    def _alone(self) -> Producer:
-        """The producer of messages that brokers refused together with others."""
-        return connect_producer({**self._config, "batch.num.messages": 1})
+            return remaining + int(self._alone.flush(FLUSH_S))
 
     def _on_delivery(
         self,

@@ -247,13 +247,15 @@ class Fetching:
 
     def _wait_until_taken(self) -> None:
         """Wait until the loop has taken what it has room for."""
+        self._work_until(lambda: self._held.keys() <= self._full)
 
-        def is_taken() -> bool:
-            return self._stopping or self._held.keys() <= self._full
-
-        while not is_taken():
+    def _work_until(self, is_done: Callable[[], bool]) -> None:
+        """Do what is asked for, until something is done, or all is to end."""
+        while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._tasks or is_taken())
+                self._changed.wait_for(lambda: self._tasks or self._stopping or is_done())
+                if not self._tasks:
+                    return
             self._do_tasks()
 
     def _pause_and_resume(self) -> None:
@@ -290,13 +292,9 @@ class Fetching:
 
         done = asyncio.run_coroutine_threadsafe(call(), self._loop)
         done.add_done_callback(lambda _: self._notify())
-        while not self._stopping:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._tasks or done.done())
-            self._do_tasks()  # a last commit, for one
-            if done.done():
-                done.result()
-                return
+        self._work_until(done.done)  # a last commit, for one
+        if done.done():
+            done.result()
 
     def _notify(self) -> None:
         with self._changed:
@@ -346,7 +344,7 @@ def record_of(message: Message) -> Record:
         found.timestamp()[1],
         found.key(),
         found.value(),
-        found.headers(),  # 0.2 us where there are none
+        found.headers(),
     )
 
 

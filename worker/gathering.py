@@ -1,8 +1,7 @@
 """Chunks that wait are processed together.
 
-A batch of one click takes a third of what one of forty does: a look at what is on offer, a run of
-the model, round trips to Redis, the wait for Kafka. Chunk after chunk, a worker is busy with next
-to nothing, and clicks wait for each other.
+A batch costs something whatever is in it: runs of the model, round trips to Redis, the wait for
+Kafka. Chunk after chunk, a worker is busy with next to nothing, and clicks wait for each other.
 
 While what came of one batch is on its way to Kafka the next may begin.
 """

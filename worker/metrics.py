@@ -4,7 +4,7 @@ Labels are names of topics, stages, reasons and services: small sets, and nothin
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from schemas.bundle import Manifest
+from worker.chunks import Record
 from worker.intake import BadMessage, Intake
 
 STAGES = ("decode", "read", "compute", "write", "emit")
@@ -90,10 +91,11 @@ class Metrics:
         with self._stage.labels(name).time():
             yield
 
-    def sorted_out(self, topic: str, num_messages: int, oldest_ms: int, intake: Intake) -> None:
-        """Count a batch that is stored. oldest_ms: when Kafka got its first message."""
-        self._messages.labels(topic).inc(num_messages)
-        self._batch.labels(topic).observe(num_messages)
+    def sorted_out(self, records: Sequence[Record], intake: Intake) -> None:
+        """Count a batch of a topic that is stored."""
+        topic, oldest_ms = records[0].topic, min(record.timestamp for record in records)
+        self._messages.labels(topic).inc(len(records))
+        self._batch.labels(topic).observe(len(records))
         if oldest_ms >= 0:  # Kafka knows none
             self._age.labels(topic).observe(max(0.0, time.time() - oldest_ms / 1000))
         self._clicks.inc(sum(map(len, intake.clicks.values())))

@@ -27,7 +27,7 @@ from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
 from schemas.preferences import newest, time_of
 from schemas.topics import Topics
 from worker.bygone import Sieve
-from worker.chunks import Chunk, place_of
+from worker.chunks import Chunk, Record, place_of
 from worker.click_log import ClickLog
 from worker.delivery import Delivery, Update
 from worker.erasures import Erasures
@@ -158,7 +158,8 @@ class Pipeline:
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
             num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
-            intake = self._sort(chunks)
+            records = [record for chunk in chunks for record in chunk.records]
+            intake = self._sort(records)
             spans = begin_spans(intake.causes)
             sieve = Sieve(intake.sent_ms)
             async with self._gate.work():
@@ -169,15 +170,12 @@ class Pipeline:
         finally:
             turn.delivery.release()
         self._compare(updates)
-        records = [record for chunk in chunks for record in chunk.records]
-        oldest_ms = min(record.timestamp for record in records)
-        self._metrics.sorted_out(chunks[0].topic, len(records), oldest_ms, intake)
+        self._metrics.sorted_out(records, intake)
 
-    def _sort(self, chunks: Sequence[Chunk]) -> Intake:
-        topic = chunks[0].topic
+    def _sort(self, records: Sequence[Record]) -> Intake:
+        topic = records[0].topic
         decode = decoder_of(topic, self._topics)
         decode_empty = empty_decoder_of(topic, self._topics)
-        records = [record for chunk in chunks for record in chunk.records]
         with self._metrics.stage("decode"):
             now_ms, is_traced = self._clock_ms(), self._is_traced
             return sort_records(records, decode, now_ms, decode_empty, is_traced=is_traced)

@@ -91,12 +91,10 @@ class Consumer(FaustConsumer):
                 return  # a rebalance came between: it is all fetched again, by whoever has it
             chunk = Chunk(topic, records)
             self._account.hand_out(chunk)
-            places = [TP(topic, partition) for partition in chunk.ends]
-            for place in places:
-                self.app.monitor.track_tp_end_offset(place, self.highwater(place))
+            place = TP(topic, records[-1].partition)
             # Faust would drop what lies before the last offset it saw.
-            self._read_offset[places[0]] = None
-            yield places[0], self._chunk_message(places[0], chunk)
+            self._read_offset[place] = None
+            yield place, self._chunk_message(place, chunk)
 
     async def _flow(self) -> None:
         if not self.flow_active:

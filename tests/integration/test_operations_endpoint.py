@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from types import SimpleNamespace
 
 import aiohttp
 import msgspec
@@ -10,7 +9,7 @@ import pytest
 
 from schemas.errors import SettingsError, UnavailableError
 from schemas.topics import Topics
-from worker.chunks import Place
+from worker.chunks import Place, Record
 from worker.health import check
 from worker.health_state import HealthState
 from worker.intake import decoder_of, sort_records
@@ -101,15 +100,11 @@ def test_what_others_reach_needs_a_token_and_a_port_that_is_free() -> None:
 
 
 async def test_labels_are_words_of_ours_whatever_a_message_says() -> None:
-    def record(value: bytes) -> SimpleNamespace:
-        return SimpleNamespace(
-            key=b"k", value=value, topic="clicks", partition=0, offset=1, timestamp=1, headers=()
-        )
-
     topics, metrics = Topics(), Metrics()
     values = [b"", b"{", b'{"user_id":"secret-reader"}', b"x" * 2_000_000, b"\xff", b"[]"]
-    intake = sort_records(map(record, values), decoder_of("clicks", topics), 10**12)
-    metrics.sorted_out("clicks", len(values), 1, intake)
+    records = [Record("clicks", 0, 1, 1, b"k", value) for value in values]
+    intake = sort_records(records, decoder_of("clicks", topics), 10**12)
+    metrics.sorted_out(records, intake)
     metrics.sent(0, 0, intake.bad)
     text = metrics.text().decode()
     assert 'frontpage_dead_letters_total{reason="oversized"} 1.0' in text

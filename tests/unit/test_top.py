@@ -10,6 +10,7 @@ import pytest
 from schemas.bundle import Manifest
 from schemas.records import DeadLetter
 from schemas.topics import Topics
+from worker.chunks import Record
 from worker.intake import BadMessage, decoder_of, sort_records
 from worker.metrics import REASONS, Metrics
 from worker.top.figures import History, TopicFigures, WorkerFigures
@@ -35,7 +36,8 @@ class Worker:
         intake = sort_records([], decoder_of("clicks", Topics()), 0)
         entries = {"u": [b""] * num_clicks}
         now_ms = time.time_ns() // 1_000_000
-        self.metrics.sorted_out("clicks", num_clicks, now_ms, intake._replace(clicks=entries))
+        records = [Record("clicks", 0, at, now_ms, None, None) for at in range(num_clicks)]
+        self.metrics.sorted_out(records, intake._replace(clicks=entries))
         self.metrics.sent(num_clicks, num_clicks, [])
         with self.metrics.stage("compute"):
             pass
