@@ -78,7 +78,7 @@ def test_the_readme_names_every_command() -> None:
 def test_every_variable_and_make_target_exists() -> None:
     targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     settings = {name.upper() for name in (*Settings.__struct_fields__, *FOREIGN)}
-    manifests = [*REPOSITORY.glob("operations/**/*.yaml"), REPOSITORY / "docker-compose.yml"]
+    manifests = [*REPOSITORY.glob("docs/deploy/**/*.yaml"), REPOSITORY / "docker-compose.yml"]
     for page in [*PAGES, *manifests]:
         text = page.read_text()
         for variable in re.findall(rf"\b{PREFIX}([A-Z_]*[A-Z])\b", text):

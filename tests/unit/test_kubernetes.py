@@ -11,7 +11,7 @@ from schemas.topics import Topics
 from worker.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).parents[2]
-MANIFESTS = REPOSITORY / "operations" / "kubernetes"
+MANIFESTS = REPOSITORY / "docs" / "deploy" / "kubernetes"
 
 
 @cache

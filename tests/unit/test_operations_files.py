@@ -10,8 +10,8 @@ import pytest
 from worker.metrics import Metrics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ALERTS = REPOSITORY / "operations" / "alerts.yml"
-DASHBOARD = REPOSITORY / "operations" / "grafana" / "dashboards" / "frontpage.json"
+ALERTS = REPOSITORY / "docs" / "deploy" / "alerts.yml"
+DASHBOARD = REPOSITORY / "docs" / "deploy" / "grafana" / "dashboards" / "frontpage.json"
 DOCS = REPOSITORY / "docs" / "operations.md"
 
 NAME = re.compile(r"\b(?:frontpage|process)_[a-z_]+\b")
@@ -68,12 +68,12 @@ def test_every_alert_and_every_metric_is_explained(exposed: set[str]) -> None:
 def test_the_port_is_the_same_everywhere() -> None:
     port = re.search(r"FRONTPAGE_METRICS_PORT=(\d+)", (REPOSITORY / "Dockerfile").read_text())
     assert port is not None
-    assert f"port: {port[1]}\n" in (REPOSITORY / "operations" / "prometheus.yml").read_text()
+    assert f"port: {port[1]}\n" in (REPOSITORY / "docs" / "deploy" / "prometheus.yml").read_text()
 
 
 def test_what_the_compose_file_mounts_is_there() -> None:
     compose = (REPOSITORY / "docker-compose.yml").read_text()
-    mounted = re.findall(r"- \./(operations/[\w./-]+):", compose)
+    mounted = re.findall(r"- \./(docs/deploy/[\w./-]+):", compose)
     assert len(mounted) == 4
     for path in mounted:
         assert (REPOSITORY / path).exists()

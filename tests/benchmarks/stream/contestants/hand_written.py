@@ -2,11 +2,12 @@
 
 import asyncio
 import signal
-from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from tests.benchmarks.stream.contestants.parts import Parts, Record, settings_of_process
+from tests.benchmarks.stream.contestants.parts import Parts, settings_of_process
+from worker.chunks import Record
+from worker.fetching import record_of
 from worker.kafka_security import librdkafka_config
 from worker.model import load_model
 
@@ -71,15 +72,7 @@ def record(message: Message) -> Record:
     """Return a message as the worker's functions take it."""
     if error := message.error():
         raise RuntimeError(f"Kafka: {error.str()}")
-    found: Any = message
-    return Record(
-        found.topic(),
-        found.partition(),
-        found.offset(),
-        found.timestamp()[1],
-        found.key(),
-        found.value(),
-    )
+    return record_of(message)
 
 
 if __name__ == "__main__":

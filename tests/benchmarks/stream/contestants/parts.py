@@ -4,7 +4,7 @@ import logging
 import os
 from datetime import UTC, datetime
 from time import monotonic, time_ns
-from typing import Any, NamedTuple
+from typing import Any
 
 from schemas.history import ENTRY_BYTES, merge
 from worker.article_store import ArticleStore
@@ -29,17 +29,6 @@ from worker.redis_client import connect
 from worker.settings import Settings, read_settings
 
 FOLLOW_INTERVAL_S = 0.5
-
-
-class Record(NamedTuple):
-    """A Kafka message, as `sort_records` takes it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Parts:

@@ -8,7 +8,8 @@ Quix Streams offers.
 import asyncio
 from typing import Any
 
-from tests.benchmarks.stream.contestants.parts import Parts, Record, settings_of_process
+from tests.benchmarks.stream.contestants.parts import Parts, settings_of_process
+from worker.chunks import Record
 from worker.model import load_model
 
 POLL_S = 0.1
