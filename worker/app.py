@@ -32,10 +32,9 @@ from worker.delivery import Delivery
 from worker.emitter import Emitter
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
-from worker.fetching import consumer_config
 from worker.gathering import Gatherer
 from worker.health_state import HealthState
-from worker.kafka_security import librdkafka_config
+from worker.kafka_security import consumer_config, librdkafka_config
 from worker.lag import Lag
 from worker.logs import set_up_logging
 from worker.metrics import Metrics
@@ -232,13 +231,7 @@ def build_app(settings: Settings, model: Model) -> App:
     app.pipeline = pipeline
     app.redis = redis
     app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
-    app.consumer_config = consumer_config(
-        client_config,
-        settings.app_id,
-        session_timeout_s=settings.session_timeout_s,
-        fetch_wait_s=settings.fetch_wait_s,
-        most_records=settings.batch_size,
-    )
+    app.consumer_config = consumer_config(settings)
     app.on_before_shutdown.connect(app.drain)
 
     async def note_partitions(*_: Any, **__: Any) -> None:

@@ -301,39 +301,6 @@ class Fetching:
             self._changed.notify_all()
 
 
-def consumer_config(
-    client_config: dict[str, Any],
-    group: str,
-    *,
-    session_timeout_s: float,
-    fetch_wait_s: float,
-    most_records: int,
-) -> dict[str, Any]:
-    """Return librdkafka's configuration for a member of a group that commits by itself."""
-    session_ms = round(session_timeout_s * 1000)
-    return {
-        **client_config,
-        "group.id": group,
-        "client.id": "frontpage",
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "session.timeout.ms": session_ms,
-        "heartbeat.interval.ms": session_ms // 3,
-        # Heartbeats go on in C, whatever Python does: this is what tells that it hangs.
-        "max.poll.interval.ms": 2 * session_ms,
-        # Topics with equally many partitions are divided alike: what a reader does goes to one.
-        "partition.assignment.strategy": "range",
-        "fetch.wait.max.ms": round(fetch_wait_s * 1000),
-        # By default a full queue is not looked at again for a second.
-        "fetch.queue.backoff.ms": 5,
-        "queued.min.messages": 2 * most_records,
-        "queued.max.messages.kbytes": 16_384,
-        "reconnect.backoff.max.ms": 1000,
-        "topic.metadata.refresh.interval.ms": 5000,
-    }
-
-
 def record_of(message: Message) -> Record:
     """Return a message as the worker takes it."""
     found: Any = message

@@ -1,4 +1,4 @@
-"""The Kafka security settings, as librdkafka takes them."""
+"""The Kafka settings, as librdkafka takes them."""
 
 from typing import Any
 
@@ -23,3 +23,29 @@ def librdkafka_config(settings: Settings) -> dict[str, Any]:
         config["ssl.certificate.location"] = str(settings.kafka_cert_file)
         config["ssl.key.location"] = str(settings.kafka_key_file)
     return config
+
+
+def consumer_config(settings: Settings) -> dict[str, Any]:
+    """Return the configuration of a member of the workers' group that commits by itself."""
+    session_ms = round(settings.session_timeout_s * 1000)
+    return {
+        **librdkafka_config(settings),
+        "group.id": settings.app_id,
+        "client.id": "frontpage",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "session.timeout.ms": session_ms,
+        "heartbeat.interval.ms": session_ms // 3,
+        # Heartbeats go on in C, whatever Python does: this is what tells that it hangs.
+        "max.poll.interval.ms": 2 * session_ms,
+        # Topics with equally many partitions are divided alike: what a reader does goes to one.
+        "partition.assignment.strategy": "range",
+        "fetch.wait.max.ms": round(settings.fetch_wait_s * 1000),
+        # By default a full queue is not looked at again for a second.
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 2 * settings.batch_size,
+        "queued.max.messages.kbytes": 16_384,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 5000,
+    }

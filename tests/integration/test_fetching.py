@@ -13,7 +13,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.kafka_broker import TestBroker
 from worker.chunks import Place, Record
-from worker.fetching import Fetching, consumer_config
+from worker.fetching import Fetching
+from worker.kafka_security import consumer_config
+from worker.settings import Settings
 
 PARTITIONS = 4
 
@@ -22,6 +24,7 @@ class Group:
     """A consumer group, two topics, and what its members were given."""
 
     def __init__(self, kafka: TestBroker) -> None:
+        self.bootstrap_servers = kafka.bootstrap_servers
         self.client_config = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2}
         self.fetch_wait_s = 0.1 if "embedded" in kafka.kind else 0.5
         self.name = f"group-{uuid4().hex[:8]}"
@@ -49,15 +52,19 @@ class Group:
 
 class Member:
     def __init__(self, group: Group, hung_s: float) -> None:
-        config = consumer_config(
-            group.client_config,
-            group.name,
+        settings = Settings(
+            kafka_bootstrap=group.bootstrap_servers,
+            app_id=group.name,
             session_timeout_s=6.0,
             fetch_wait_s=group.fetch_wait_s,
-            most_records=50,
+            batch_size=50,
         )
         self.fetching = Fetching(
-            config, self._revoked, self._assigned, most_records=50, hung_s=hung_s
+            consumer_config(settings),
+            self._revoked,
+            self._assigned,
+            most_records=50,
+            hung_s=hung_s,
         )
         self.assigned: set[Place] = set()
         self.given: list[Record] = []
