@@ -1,7 +1,7 @@
 """Server-sent events: what there is, what changes, and nothing twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ from aiohttp import ClientResponse, ClientSession
 from schemas import keys
 from schemas.records import Profile
 from tests.integration.serving_site import put_article, put_page, put_profile, served
-from worker.local.redis_server import start_redis
 from worker.local.server import RunningServer, free_port
 from worker.serve import events, live
 from worker.settings import Settings
@@ -25,19 +24,6 @@ class Event(NamedTuple):
     name: str
     id: str
     data: Any
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with start_redis(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-@pytest.fixture
-def store(redis_server: RunningServer) -> Iterator["redis.Redis"]:
-    with redis.Redis(port=redis_server.port) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture

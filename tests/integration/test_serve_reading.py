@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,19 +23,6 @@ from worker.settings import Settings
 
 TOKEN = "a-token-of-the-tests"
 PROBLEM = "urn:frontpage:problem:"
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with start_redis(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-@pytest.fixture
-def store(redis_server: RunningServer) -> Iterator["redis.Redis"]:
-    with redis.Redis(port=redis_server.port) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture

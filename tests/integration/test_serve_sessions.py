@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.eye import Eye
 from worker.front_pages import FrontPages
-from worker.local.redis_server import start_redis
 from worker.local.server import RunningServer, free_port
 from worker.model import Model, load_model
 from worker.recommend.options import Options
@@ -40,12 +39,6 @@ NUM_ARTICLES = 120
 @pytest.fixture(scope="module")
 def model(bundle: Path) -> Model:
     return load_model(bundle)
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with start_redis(tmp_path_factory.mktemp("redis")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
