@@ -269,8 +269,11 @@ class Fetching:
 
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
-        self._paused = set()
         self._call(self._on_assigned, partitions)
+        self._consumer.assign(partitions)
+        # librdkafka remembers what was paused before: nobody else would resume it.
+        self._consumer.resume(partitions)
+        self._paused = set()
 
     def _revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1

@@ -115,20 +115,19 @@ async def test_while_one_topic_is_full_the_other_goes_on(group: Group) -> None:
 
 async def test_a_topic_that_was_full_goes_on_after_a_rebalance(group: Group) -> None:
     topic = group.topics[0]
+    group.produce(topic, 400)
     async with group.member() as one:
-        await one.take_until(lambda: bool(one.assigned))
         one.fetching.set_full(topic, True)
+        await one.take_until(lambda: one.fetching._paused == {topic})
         async with group.member() as other:
             await asyncio.gather(
                 *(
-                    member.take_until(lambda each=member: 0 < len(each.assigned) < 2 * PARTITIONS)  # type: ignore[misc]
-                    for member in (one, other)
-                )
-            )
-            group.produce(topic, 100)
-            await asyncio.gather(
-                *(
-                    member.take_until(lambda: len(one.given) + len(other.given) == 100)
+                    member.take_until(
+                        lambda each=member: (  # type: ignore[misc]
+                            0 < len(each.assigned) < 2 * PARTITIONS
+                            and len(one.values(topic) + other.values(topic)) == 400
+                        )
+                    )
                     for member in (one, other)
                 )
             )
