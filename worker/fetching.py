@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -30,7 +29,6 @@ from worker.chunks import Place, Record
 POLL_S = 0.1
 ALIVE_S = 0.5
 STOP_S = 5.0
-TIMEOUT_S = 10.0
 
 Rebalanced = Callable[[set[Place]], Awaitable[None]]
 
@@ -214,15 +212,22 @@ class Fetching:
             return [first, *rest]
         # In the middle of it partitions were taken away, and perhaps given again: which messages
         # are of before cannot be told. All of them are fetched again by whoever has them now.
-        self._seek_to_committed()
+        self._begin_at_committed(self._consumer.assignment())
         return []
 
-    def _seek_to_committed(self) -> None:
-        assigned = self._consumer.assignment()
-        if assigned:
-            for place in self._consumer.committed(assigned, TIMEOUT_S):
-                offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
-                self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
+    def _begin_at_committed(self, partitions: list[TopicPartition]) -> None:
+        """Fetch from where was committed, as soon as brokers say where that is.
+
+        What was fetched ahead is dropped. A seek in place of it would fail for a partition that
+        has not begun yet, and asking where was committed while no broker answers.
+        """
+        if not partitions:
+            return
+        places = [TopicPartition(each.topic, each.partition) for each in partitions]
+        self._consumer.assign(places)
+        # librdkafka remembers what was paused before: nobody else would resume it.
+        self._consumer.resume(places)
+        self._paused = set()
 
     def _hold(self, messages: list[Message]) -> None:
         if not messages:
@@ -270,10 +275,7 @@ class Fetching:
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         self._call(self._on_assigned, partitions)
-        self._consumer.assign(partitions)
-        # librdkafka remembers what was paused before: nobody else would resume it.
-        self._consumer.resume(partitions)
-        self._paused = set()
+        self._begin_at_committed(partitions)
 
     def _revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
