@@ -56,6 +56,10 @@ class BatchLessons:
         self._for_clicks = Allowance(per_s, LESSONS)
         self._for_impressions = Allowance(per_s, LESSONS)
 
+    def begin(self) -> "Share":
+        """Return what a batch of clicks may teach whose readers come part by part."""
+        return Share(self._for_clicks)
+
     def clicks(
         self,
         histories: Sequence[bytes],
@@ -63,18 +67,20 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
+        share: "Share | None" = None,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`. share: of the
+        batch that these are a part of, see `begin`; None where they are all of it.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        most = self._for_clicks.take(len(first))
+        most = (share or self.begin()).take(len(first))
         for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
@@ -150,7 +156,7 @@ class Allowance:
         self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._per_s = per_s
-        self._burst = burst
+        self.burst = burst
         self._clock_s = clock_s
         self._saved = float(burst)
         self._last_s = clock_s()
@@ -164,12 +170,31 @@ class Allowance:
         (16, 0, 2)
         """
         if self._per_s is None:
-            return min(self._burst, most)
+            return min(self.burst, most)
         now_s = self._clock_s()
-        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self._burst)
+        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self.burst)
         self._last_s = now_s
         taken = min(int(self._saved), most)
         self._saved -= taken
+        return taken
+
+
+class Share:
+    """What of an allowance one batch may take, part by part: no more than a burst in all."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._left = allowance.burst
+
+    def take(self, most: int) -> int:
+        """Return how many of `most` there may be.
+
+        >>> share = Share(Allowance(None, 16))
+        >>> share.take(10), share.take(10), share.take(10)
+        (10, 6, 0)
+        """
+        taken = self._allowance.take(min(most, self._left))
+        self._left -= taken
         return taken
 
 

@@ -152,3 +152,18 @@ def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
 def test_before_a_click_there_is_what_came_earlier() -> None:
     packed = history((3, "c"), (2, "b"), (1, "a"))
     assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]
+
+
+def test_a_batch_that_comes_in_parts_teaches_no_more_than_one_that_comes_at_once() -> None:
+    lessons, noted = noting()
+    lessons._for_clicks = Allowance(None, LESSONS)
+    packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS // 2 + 1)]
+    readers = [[0]] * len(packed), [NOBODY] * len(packed)
+    for _ in range(2):
+        share, taught, counted = lessons.begin(), 0, 0
+        for _ in range(3):
+            told = unpack(b"".join(lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)))
+            counted += len(told.clicks.counted)
+            taught += sum(map(len, noted.clicked))
+            noted.clicked.clear()
+        assert (taught, counted) == (LESSONS, 3 * len(packed))
