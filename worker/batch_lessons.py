@@ -150,7 +150,10 @@ class BatchLessons:
 
 
 class Allowance:
-    """So many a second, and no more than `burst` at once; per_s: None for no other limit."""
+    """So many a second, and no more than `burst` at once; per_s: None for no other limit.
+
+    All of a batch or none: a single lesson costs nearly what sixteen do.
+    """
 
     def __init__(
         self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
@@ -162,21 +165,23 @@ class Allowance:
         self._last_s = clock_s()
 
     def take(self, most: int) -> int:
-        """Return how many of `most` there may be.
+        """Return how many of `most` there may be: none, or as many as ever at once.
 
-        >>> times_s = iter([0.0, 1.0, 1.0, 1.025])
+        >>> times_s = iter([0.0, 1.0, 1.0, 1.02, 1.05])
         >>> allowance = Allowance(100.0, 16, lambda: next(times_s))
-        >>> allowance.take(20), allowance.take(4), allowance.take(4)
-        (16, 0, 2)
+        >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
+        (16, 0, 0, 4)
         """
+        wanted = min(self.burst, most)
         if self._per_s is None:
-            return min(self.burst, most)
+            return wanted
         now_s = self._clock_s()
         self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self.burst)
         self._last_s = now_s
-        taken = min(int(self._saved), most)
-        self._saved -= taken
-        return taken
+        if self._saved < wanted:
+            return 0
+        self._saved -= wanted
+        return wanted
 
 
 class Share:
@@ -194,7 +199,9 @@ class Share:
         (10, 6, 0)
         """
         taken = self._allowance.take(min(most, self._left))
-        self._left -= taken
+        if most:
+            # What the first part may not teach, a later one should not: it lacks more.
+            self._left = self._left - taken if taken else 0
         return taken
 
 

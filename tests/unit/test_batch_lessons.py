@@ -146,12 +146,32 @@ def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
         noted.clicked.clear()
         now_s[0] += 0.005
     assert sum(taught[:4]) == LESSONS
-    assert sum(taught) == pytest.approx(LESSONS + 0.2 * LESSONS_PER_S, abs=2)
+    assert sum(taught) == pytest.approx(LESSONS + 0.2 * LESSONS_PER_S, abs=4)
+    assert set(taught) == {0, 4}  # all of a batch, or none
 
 
 def test_before_a_click_there_is_what_came_earlier() -> None:
     packed = history((3, "c"), (2, "b"), (1, "a"))
     assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]
+
+
+def test_a_batch_whose_first_part_may_not_teach_teaches_nothing() -> None:
+    now_s = [0.0]
+    lessons, noted = noting()
+    lessons._for_clicks = Allowance(LESSONS_PER_S, LESSONS, lambda: now_s[0])
+    packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS)]
+    readers = [[0]] * LESSONS, [NOBODY] * LESSONS
+    lessons.clicks(packed, *readers, 2 * HOUR_MS)
+    share = lessons.begin()
+    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
+    now_s[0] += 1.0
+    lessons.clicks([], [], [], 2 * HOUR_MS, share=share)
+    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
+    assert len(noted.clicked) == 1
+    share = lessons.begin()
+    lessons.clicks(packed, [[]] * LESSONS, readers[1], 2 * HOUR_MS, share=share)
+    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
+    assert len(noted.clicked) == 2
 
 
 def test_a_batch_that_comes_in_parts_teaches_no_more_than_one_that_comes_at_once() -> None:
