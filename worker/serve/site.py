@@ -24,6 +24,7 @@ from worker.serve.handlers import Handler, Handlers
 from worker.serve.live import Poller
 from worker.serve.openapi import document
 from worker.serve.pages import StoredPages
+from worker.serve.probes import LIVE_PATH, READY_PATH, Probes
 from worker.serve.problems import problems
 from worker.serve.publishing import DELIVERY_S, Publisher
 from worker.serve.responses import json_response
@@ -98,6 +99,9 @@ def build_site(settings: Settings, *, demo: bool = False, demo_readers: Sequence
     app.on_response_prepare.append(add_headers)
     for route in routes:
         _add(app, route, by_operation[route.operation])
+    probes = Probes(lambda: sessions is None or sessions.is_ready)
+    app.router.add_get(LIVE_PATH, probes.live)
+    app.router.add_get(READY_PATH, probes.ready)
     app.router.add_get(DOCUMENT_PATH, _document(routes))
     app.router.add_get("/", page_file)
     app.router.add_get("/{name}", page_file)
