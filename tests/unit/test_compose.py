@@ -89,3 +89,13 @@ def test_the_rest_of_the_stack_asks_for_no_token() -> None:
     optional = {name for name, each in services().items() if "profiles" in each}
     for name in services().keys() - optional:
         assert not optional & set(services()[name].get("depends_on", {}))
+
+
+def test_secrets_go_where_compose_can_copy_them() -> None:
+    whole = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    from_variables = {name for name, each in whole["secrets"].items() if "environment" in each}
+    holders = [
+        each for each in services().values() if from_variables & set(each.get("secrets", []))
+    ]
+    assert holders
+    assert not any(each.get("read_only", False) for each in holders)
