@@ -14,6 +14,13 @@ from worker.serve.routes import ALWAYS, ARTICLE_ID, USER_ID, Route
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _MEANINGS = {USER_ID: "The reader's id", ARTICLE_ID: "The article's id"}
+_COME_AGAIN = ("429", "503")
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds until it is worth asking again.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 _REF = "#/components/schemas/{name}"
 
 DESCRIPTION = """\
@@ -21,7 +28,8 @@ Profiles and front pages from Redis; clicks, visits and erasures into Kafka.
 
 Profiles are estimates from reading behaviour: treat them as such, and as personal data. An id in
 a path is percent-encoded. Errors are `application/problem+json` with a `type` that does not
-change. Where a token is set, all of `/v1/` needs `Authorization: Bearer`.
+change. Where a token is set, all of `/v1/` needs `Authorization: Bearer`. A client that asks faster
+than the server is set to allow gets 429.
 """
 
 
@@ -66,6 +74,8 @@ def _operation(route: Route, schema_of: dict[int, dict[str, Any]]) -> dict[str, 
     problem = {CONTENT_TYPE: {"schema": schema_of[id(Problem)]}}
     for status, meanings in _problems(route).items():
         responses[status] = {"description": meanings, "content": problem}
+        if status in _COME_AGAIN:
+            responses[status]["headers"] = _RETRY_AFTER
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,

@@ -51,6 +51,7 @@ ALWAYS = (
     Kind.INVALID_REQUEST,
     Kind.UNAUTHORIZED,
     Kind.FORBIDDEN,
+    Kind.TOO_MANY_REQUESTS,
     Kind.INTERNAL,
     Kind.UNAVAILABLE,
 )
