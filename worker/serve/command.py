@@ -23,8 +23,8 @@ from worker.settings import PREFIX, Settings, read_settings
 def serve(host: str | None, port: int | None, demo: bool, demo_readers: tuple[str, ...]) -> None:
     """Serve the page and the HTTP API; until SIGTERM.
 
-    Reads Redis, and publishes clicks, visits and erasures to Kafka. Prints its address when it
-    is there.
+    Reads Redis, and publishes clicks, visits, preferences and erasures to Kafka. Prints its
+    address when it is there.
     """
     # One thread is as fast for products this small, and leaves the others to requests.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

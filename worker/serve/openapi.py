@@ -24,7 +24,7 @@ _RETRY_AFTER = {
 _REF = "#/components/schemas/{name}"
 
 DESCRIPTION = """\
-Profiles and front pages from Redis; clicks, visits and erasures into Kafka.
+Profiles and front pages from Redis; clicks, visits, preferences and erasures into Kafka.
 
 Profiles are estimates from reading behaviour: treat them as such, and as personal data. An id in
 a path is percent-encoded. Errors are `application/problem+json` with a `type` that does not

@@ -2,13 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from schemas.records import Article, Click, Profile
+from schemas.records import Article, Click, Preferences, Profile
 from worker.serve.problems import Kind
 from worker.serve.records import (
     ClicksAccepted,
     DemoReaders,
     ErasureAccepted,
     Page,
+    PreferencesAccepted,
+    PreferencesRequest,
     Session,
     SessionPage,
     VisitAccepted,
@@ -105,6 +107,31 @@ ROUTES = (
         VisitAccepted,
         (*_OF_BODIES, Kind.BUSY),
         body=VisitRequest,
+    ),
+    Route(
+        "getPreferences",
+        "GET",
+        "/v1/readers/{user_id}/preferences",
+        "What a reader does not want",
+        "As the workers heed it. 404 for a reader who has never wished for anything; one who has "
+        "lifted everything has empty lists.",
+        200,
+        Preferences,
+        (Kind.NOT_FOUND,),
+        conditional=True,
+    ),
+    Route(
+        "putPreferences",
+        "PUT",
+        "/v1/readers/{user_id}/preferences",
+        "A reader does not want some things",
+        "Published to Kafka; a worker keeps it, and answers with a new page. It replaces what was "
+        "wished before, whole: `{}` lifts everything. What has an older `timestamp` than what is "
+        "kept changes nothing.",
+        202,
+        PreferencesAccepted,
+        (*_OF_BODIES, Kind.BUSY),
+        body=PreferencesRequest,
     ),
     Route(
         "eraseReader",
