@@ -18,10 +18,12 @@ from tests.kafka_broker import TestBroker
 from worker.local.server import free_port
 from worker.serve import publishing, site
 from worker.serve.records import MAX_SESSION_CLICKS, ClicksAccepted
+from worker.serve.routes import ROUTES
 from worker.serve.site import MAX_BODY_BYTES
 from worker.settings import Settings
 
 NOW_MS = int(time.time() * 1000)
+TRACED = [route for route in ROUTES if route.is_traced]
 NO_REDIS = f"redis://127.0.0.1:{free_port()}"  # publishing does not need it
 
 
@@ -64,15 +66,15 @@ async def test_a_trace_goes_on_from_requests_where_that_is_set(
     parent = f"00-{'4b' * 16}-{'f0' * 8}-01"
     sent = {"Traceparent": parent, "Tracestate": "a=1"}
     async with served(msgspec.structs.replace(settings, trace=is_on)) as client:
-        for method, path, body in (
-            ("POST", "clicks", click("u")),
-            ("POST", "readers/u/visits", {}),
-            ("PUT", "readers/u/preferences", {}),
-        ):
-            async with client.request(method, f"/v1/{path}", json=body, headers=sent) as answer:
+        for route in TRACED:
+            body = click("u") if route.operation == "publishClicks" else {}
+            path = route.path.replace("{user_id}", "u")
+            async with client.request(route.method, path, json=body, headers=sent) as answer:
                 assert answer.status == 202
     expected = [("traceparent", parent.encode()), ("tracestate", b"a=1")] if is_on else None
-    for topic in (settings.topic_clicks, settings.topic_visits, settings.topic_preferences):
+    topics = (settings.topic_clicks, settings.topic_visits, settings.topic_preferences)
+    assert len(topics) == len(TRACED)
+    for topic in topics:
         (message,) = await asyncio.to_thread(messages, settings, topic, 1)
         assert message.headers() == expected
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from schemas.records import MAX_ID_BYTES
+from schemas.trace_headers import TRACE_HEADERS
 from worker.serve.problems import CONTENT_TYPE, Kind
 from worker.serve.records import Problem
 from worker.serve.responses import JSON
@@ -121,8 +122,17 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             }
         )
     header = {"in": "header", "schema": {"type": "string"}}
+    if route.is_traced:
+        found += [_trace_parameter(*each) for each in TRACE_HEADERS.items()]
     if route.conditional:
         found.append({"name": "If-None-Match", **header})
     if route.answer is None:
         found.append({"name": "Last-Event-ID", **header})
     return found
+
+
+def _trace_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a header of a trace context, which goes on in the messages that are published."""
+    kept = {key: value for key, value in schema.items() if key != "description"}
+    description = f"{schema['description']} With `FRONTPAGE_TRACE=true` it goes on, unchanged."
+    return {"name": name, "in": "header", "description": description, "schema": kept}

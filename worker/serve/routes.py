@@ -33,6 +33,7 @@ class Route(NamedTuple):
         body: the type of the request's body.
         articles: whether `articles=true` adds to each item what is shown of its article.
         conditional: whether `If-None-Match` is heeded.
+        is_traced: whether a request's trace context goes on with what is published.
     """
 
     operation: str
@@ -47,6 +48,7 @@ class Route(NamedTuple):
     articles: bool = False
     conditional: bool = False
     media_type: str = "application/json"
+    is_traced: bool = False
 
 
 ALWAYS = (
@@ -107,6 +109,7 @@ ROUTES = (
         VisitAccepted,
         (*_OF_BODIES, Kind.BUSY),
         body=VisitRequest,
+        is_traced=True,
     ),
     Route(
         "getPreferences",
@@ -132,6 +135,7 @@ ROUTES = (
         PreferencesAccepted,
         (*_OF_BODIES, Kind.BUSY),
         body=PreferencesRequest,
+        is_traced=True,
     ),
     Route(
         "eraseReader",
@@ -167,6 +171,7 @@ ROUTES = (
         ClicksAccepted,
         (*_OF_BODIES, Kind.INVALID_MESSAGES, Kind.BUSY),
         body=Click | list[Click],
+        is_traced=True,
     ),
     Route(
         "recommendToSession",
