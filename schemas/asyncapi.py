@@ -12,13 +12,15 @@ import msgspec
 from schemas.messages import MESSAGES, Message
 from schemas.records import DeadLetter
 from schemas.topics import Topics
+from schemas.trace_headers import TRACE_HEADERS
 
 PATH = Path(__file__).parent / "asyncapi.json"
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the contract: it grows with each new field; what there is never changes its type."""
 
 _BINDING = "0.5.0"
+_TRACE_CONTEXT = "TraceContext"
 
 
 def generate() -> str:
@@ -39,7 +41,7 @@ def generate() -> str:
         "operations": dict(_operation(each) for each in MESSAGES),
         "components": {
             "messages": dict(pair for each in MESSAGES for pair in _messages(each)),
-            "schemas": schemas,
+            "schemas": {**schemas, _TRACE_CONTEXT: _trace_schema()},
         },
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -84,11 +86,22 @@ def _messages(message: Message) -> list[tuple[str, dict[str, Any]]]:
             "payload": {"$ref": f"#/components/schemas/{name}"},
             "examples": [{"payload": message.example}],
         }
+    trace = {"headers": {"$ref": f"#/components/schemas/{_TRACE_CONTEXT}"}}
+    if message.is_traced:
+        described |= trace
     found = [(name, {"summary": f"Key: {message.key}.", **described, "bindings": key})]
     if message.empty is not None:
         none = {"summary": message.empty, "payload": {"type": "null"}, "bindings": key}
+        if message.is_traced and message.direction == "in":  # tombstones that go out have none
+            none |= trace
         found.append((f"No{name}", none))
     return found
+
+
+def _trace_schema() -> dict[str, Any]:
+    """Return the headers of a trace context: all of them may be missing."""
+    description = "Heeded and sent with FRONTPAGE_TRACE=true; a malformed one is ignored."
+    return {"type": "object", "description": description, "properties": TRACE_HEADERS}
 
 
 def _header_schema() -> dict[str, Any]:

@@ -18,6 +18,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Whose id is the key."""
     empty: str | None = None
     """What a message without a value means; None where it means nothing."""
+    is_traced: bool = False
+    """Whether headers may carry a trace context: read of what comes in, and on what goes out where
+    one led to it."""
     example: dict[str, Any]
 
 
@@ -44,6 +47,7 @@ MESSAGES = (
         record=records.Click,
         direction="in",
         key="user_id",
+        is_traced=True,
         example={
             "event_id": "e9",
             "user_id": "42",
@@ -56,6 +60,7 @@ MESSAGES = (
         record=records.Visit,
         direction="in",
         key="user_id",
+        is_traced=True,
         example={"user_id": "42", "timestamp": 1795507200000},
     ),
     Message(
@@ -77,6 +82,7 @@ MESSAGES = (
         direction="in",
         key="user_id",
         empty="Everything that the reader did not want is lifted.",
+        is_traced=True,
         example={
             "user_id": "42",
             "timestamp": 1795507200000,
@@ -107,6 +113,7 @@ MESSAGES = (
         direction="out",
         key="user_id",
         empty="Nothing is known of the reader any more: erased, or objects to profiling.",
+        is_traced=True,
         example={
             "user_id": "42",
             "age": {"years": 61.4, "sd": 7.2},
@@ -127,6 +134,7 @@ MESSAGES = (
         direction="out",
         key="user_id",
         empty="The reader was erased.",
+        is_traced=True,
         example={
             "recommendation_id": "9d2c",
             "user_id": "42",
@@ -151,6 +159,7 @@ MESSAGES = (
         direction="out",
         key="user_id",
         empty="The reader was erased.",
+        is_traced=True,
         example={
             "recommendation_id": "9d2c",
             "seen_from": _MOMENT,

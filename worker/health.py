@@ -1,8 +1,10 @@
-"""Ask the worker of this machine whether it lives and is ready: a container's health check.
+"""Ask what runs on this machine whether it lives and is ready: a container's health check.
 
-    python -m worker.health
+    python -m worker.health           # a worker
+    python -m worker.health serve     # `frontpage serve`
 
-It asks the operations endpoint, so `FRONTPAGE_METRICS_PORT` must be set; see `worker.operations`.
+A worker is asked at its operations endpoint, so `FRONTPAGE_METRICS_PORT` must be set; see
+`worker.operations`.
 """
 
 import os
@@ -16,6 +18,7 @@ from schemas.errors import FrontpageError, SettingsError, UnavailableError
 from worker.settings import PREFIX, Settings, read_settings
 
 TIMEOUT_S = 5.0
+SERVE = "serve"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 not bound to: asked
 
 
@@ -28,11 +31,27 @@ def check(settings: Settings) -> None:
     """
     if not settings.metrics_port:
         raise SettingsError(f"{PREFIX}METRICS_PORT: needed, the worker is asked there")
-    host = ANYWHERE.get(settings.metrics_host, settings.metrics_host)
+    _ask(settings.metrics_host, settings.metrics_port)
+
+
+def check_server(settings: Settings) -> None:
+    """Fail unless `frontpage serve` answers that it is ready and that it lives.
+
+    Raises:
+        SettingsError: when there is no port to ask at.
+        UnavailableError: gives its answer, or says that there is none.
+    """
+    if not settings.http_port:
+        raise SettingsError(f"{PREFIX}HTTP_PORT: needed, the server is asked there")
+    _ask(settings.http_host, settings.http_port)
+
+
+def _ask(listening: str, port: int) -> None:
+    host = ANYWHERE.get(listening, listening)
     own = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy in between
     for path in ("ready", "live"):
         try:
-            url = f"http://{host}:{settings.metrics_port}/{path}"
+            url = f"http://{host}:{port}/{path}"
             with own.open(url, timeout=TIMEOUT_S):
                 pass
         except urllib.error.HTTPError as error:
@@ -45,7 +64,11 @@ def check(settings: Settings) -> None:
 def main() -> int:
     """Exit with 0 when healthy, else print the reason and exit with 1."""
     try:
-        check(read_settings(os.environ))
+        settings = read_settings(os.environ)
+        if sys.argv[1:] == [SERVE]:
+            check_server(settings)
+        else:
+            check(settings)
     except FrontpageError as error:
         click.echo(f"unhealthy: {error}", err=True)
         return 1

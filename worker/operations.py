@@ -7,7 +7,6 @@ or numbers.
 """
 
 import asyncio
-import json
 import logging
 import socket
 
@@ -18,6 +17,7 @@ from worker.health_state import HealthState, Verdict
 from worker.http_access import access_middleware, check_access
 from worker.lag import Lag
 from worker.metrics import Metrics
+from worker.probe_answer import probe_answer
 from worker.settings import PREFIX, Settings
 
 LOOK_S = 1.0
@@ -108,14 +108,7 @@ class Operations:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _answer_live(self, _: web.Request) -> web.Response:
-        return _answer(self._is_live())
+        return probe_answer(self._is_live())
 
     async def _answer_ready(self, _: web.Request) -> web.Response:
-        return _answer(self._health.is_ready())
-
-
-def _answer(verdict: Verdict) -> web.Response:
-    body = {"status": verdict.status, **({"why": verdict.why} if verdict.why else {})}
-    return web.json_response(
-        body, status=200 if verdict.is_well else 503, dumps=lambda each: json.dumps(each) + "\n"
-    )
+        return probe_answer(self._health.is_ready())

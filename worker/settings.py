@@ -92,6 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where `frontpage serve` listens; another host than this machine's own needs a token."""
     http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     """Of `frontpage serve`; 0 for any that is free."""
+    http_write_rate: Annotated[float, msgspec.Meta(ge=0.0, le=1e6)] = 500.0
+    """Requests a second that one client may send to `frontpage serve` to publish, erase or rank;
+    twice as many at once. More get 429. 0: no limit."""
+    http_read_rate: Annotated[float, msgspec.Meta(ge=0.0, le=1e6)] = 0.0
+    """The same of requests that only read. 0: no limit."""
+    http_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    """Proxies in front of `frontpage serve` that add to `X-Forwarded-For`: so many entries from
+    its right names a client. 0: the header is not looked at, and who connects is the client."""
 
     ttl_days: Days = 90.0
     """How long a key lives after its last change."""

@@ -15,15 +15,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from schemas.trace_headers import MAX_STATE_CHARACTERS, TRACE_HEADERS
+
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 """Of a message, as the Kafka client gives them."""
 
 OwnHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
 """Of a message, as the Kafka client takes them."""
 
-TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+TRACEPARENT, TRACESTATE = TRACE_HEADERS
 
-MAX_STATE_CHARACTERS = 512
 MAX_STATE_MEMBERS = 32
 MAX_LINKS = 128
 """As many as an OpenTelemetry SDK keeps of a span by default."""

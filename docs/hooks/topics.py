@@ -9,6 +9,7 @@ from docs.hooks.described import cell, field_docs, field_types
 from schemas import records
 from schemas.messages import MESSAGES, Message
 from schemas.topics import Topics
+from schemas.trace_headers import TRACE_HEADERS
 
 PARTS = (
     records.AgeEstimate,
@@ -55,6 +56,9 @@ def _message(message: Message) -> list[str]:
     ]
     if message.empty is not None:
         lines += [f"Without a value: {message.empty}", ""]
+    if message.is_traced:
+        names = ", ".join(f"`{name}`" for name in TRACE_HEADERS)
+        lines += [f"Headers, with `FRONTPAGE_TRACE=true`: {names}, where there is a trace.", ""]
     example = json.dumps(message.example, ensure_ascii=False, indent=2)
     return [*lines, "```json", example, "```"]
 

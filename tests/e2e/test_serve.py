@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,64 @@ async def test_from_a_visit_to_an_erasure_over_http(site: Installation, tmp_path
         wait_until("the server has ended", lambda: not running.is_alive(), 5)
         assert reader not in running.log_path.read_text()
         assert "Traceback" not in running.log_path.read_text()
+
+
+async def test_wishes_are_heeded_and_told_over_http(site: Installation, tmp_path: Path) -> None:
+    site.start_worker()
+    publish(site)
+    site.wait_until_stored()
+    path = "/v1/readers/42"
+
+    with serve(site.settings, tmp_path) as (address, _):
+        async with ClientSession(address) as client:
+
+            async def until(what: str, name: str, is_so: Callable[[Any], bool]) -> Any:
+                deadline = time.monotonic() + WAIT_S
+                while True:
+                    async with client.get(f"{path}/{name}") as answer:
+                        found = await answer.json(content_type=None)
+                        if is_so(found if answer.status == 200 else None):
+                            return found
+                    assert time.monotonic() < deadline, f"not in time: {what}"
+                    await asyncio.sleep(0.05)
+
+            async def put(**wishes: Any) -> int:
+                async with client.put(f"{path}/preferences", json=wishes) as answer:
+                    assert answer.status == 202
+                    asked_ms: int = (await answer.json())["timestamp"]
+                    return asked_ms
+
+            click = {"user_id": "42", "article_id": "a3", "timestamp": int(time.time() * 1000)}
+            async with client.post("/v1/clicks", json=click) as answer:
+                assert answer.status == 202
+            await until("a profile", "profile", bool)
+            page = await until("a page", "recommendations", bool)
+            chosen = page["items"][0]["article_id"]
+
+            asked_ms = await put(blocked_tags=["t1"], blocked_articles=[chosen], profiling=False)
+            kept = await until("wishes are kept", "preferences", bool)
+            assert kept == {
+                "user_id": "42",
+                "timestamp": asked_ms,
+                "blocked_tags": ["t1"],
+                "blocked_articles": [chosen],
+                "profiling": False,
+            }
+
+            def is_heeded(found: Any) -> bool:
+                ids = [item["article_id"] for item in found["items"]]
+                tags = [tag for item in found["items"] for tag in item["tags"]]
+                return bool(ids) and chosen not in ids and "t1" not in tags
+
+            assert not is_heeded(page)
+            await until("a page that heeds them", "recommendations", is_heeded)
+            await until("no profile any more", "profile", lambda found: found is None)
+
+            await put(blocked_tags=["t2"], timestamp=asked_ms - 1)  # comes late: changes nothing
+            lifted_ms = await put()
+            kept = await until("lifted", "preferences", lambda found: found != kept)
+            assert (kept["timestamp"], kept["blocked_tags"]) == (lifted_ms, [])
+            assert kept["profiling"] is True
 
 
 def test_it_does_not_listen_to_others_without_a_token(tmp_path: Path) -> None:

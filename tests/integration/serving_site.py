@@ -47,8 +47,14 @@ def with_topics(settings: Settings) -> Settings:
         topic_clicks=f"clicks-{name}",
         topic_visits=f"visits-{name}",
         topic_erasures=f"erasures-{name}",
+        topic_preferences=f"preferences-{name}",
     )
-    wanted = (found.topic_clicks, found.topic_visits, found.topic_erasures)
+    wanted = (
+        found.topic_clicks,
+        found.topic_visits,
+        found.topic_erasures,
+        found.topic_preferences,
+    )
     create_topics(found.kafka_bootstrap, dict.fromkeys(wanted, 1))
     return found
 

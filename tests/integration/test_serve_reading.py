@@ -14,7 +14,8 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from schemas import keys
-from schemas.records import Article, Profile, Recommendation
+from schemas.preferences import pack_preferences
+from schemas.records import Article, Preferences, Profile, Recommendation
 from tests.integration.serving_site import put_article, put_page, put_profile, served
 from worker.local.redis_server import start_redis
 from worker.local.server import RunningServer, free_port
@@ -48,12 +49,15 @@ async def problem_of(client: ClientSession, method: str, path: str, **options: A
         return f"{answer.status} {found['type'].removeprefix(PROBLEM)}"
 
 
-async def test_profile_page_and_article_are_what_is_stored(
+async def test_profile_page_wishes_and_article_are_what_is_stored(
     client: ClientSession, store: "redis.Redis"
 ) -> None:
     profile, page = put_profile(store, "42"), put_page(store, "42", ["a1", "a2"])
     article = put_article(store, "a1")
+    wishes = Preferences(user_id="42", timestamp=7, blocked_tags=["sport"], profiling=False)
+    store.set(keys.preferences("42"), pack_preferences(wishes))
     for path, kind, stored in (
+        ("/v1/readers/42/preferences", Preferences, wishes),
         ("/v1/readers/42/profile", Profile, profile),
         ("/v1/readers/42/recommendations", Recommendation, page),
         ("/v1/articles/a1", Article, article),
@@ -168,6 +172,7 @@ async def test_errors_are_problems(client: ClientSession, store: "redis.Redis") 
     for method, path, expected in (
         ("GET", "/v1/readers/nobody/profile", "404 not-found"),
         ("GET", "/v1/readers/nobody/recommendations", "404 not-found"),
+        ("GET", "/v1/readers/nobody/preferences", "404 not-found"),
         ("GET", "/v1/articles/none", "404 not-found"),
         ("GET", "/v1/articles/a2", "410 withdrawn"),
         ("GET", f"/v1/readers/{long_id}/profile", "400 invalid-request"),

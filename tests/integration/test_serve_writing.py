@@ -1,4 +1,4 @@
-"""What the API publishes: clicks, visits and erasures, acknowledged by a real broker."""
+"""What the API publishes: clicks, visits, preferences, erasures; acknowledged by a real broker."""
 
 import asyncio
 import json
@@ -11,16 +11,19 @@ import msgspec
 import pytest
 from aiohttp import ClientSession
 
-from schemas.decode import decode_erasure, decode_visit
+from schemas.decode import decode_erasure, decode_preferences, decode_visit
+from schemas.records import MAX_BLOCKED_ARTICLES, MAX_BLOCKED_TAGS, Preferences
 from tests.integration.serving_site import messages, served, with_topics
 from tests.kafka_broker import TestBroker
 from worker.local.server import free_port
 from worker.serve import publishing, site
 from worker.serve.records import MAX_SESSION_CLICKS, ClicksAccepted
+from worker.serve.routes import ROUTES
 from worker.serve.site import MAX_BODY_BYTES
 from worker.settings import Settings
 
 NOW_MS = int(time.time() * 1000)
+TRACED = [route for route in ROUTES if route.is_traced]
 NO_REDIS = f"redis://127.0.0.1:{free_port()}"  # publishing does not need it
 
 
@@ -63,11 +66,15 @@ async def test_a_trace_goes_on_from_requests_where_that_is_set(
     parent = f"00-{'4b' * 16}-{'f0' * 8}-01"
     sent = {"Traceparent": parent, "Tracestate": "a=1"}
     async with served(msgspec.structs.replace(settings, trace=is_on)) as client:
-        for path, body in (("clicks", click("u")), ("readers/u/visits", {})):
-            async with client.post(f"/v1/{path}", json=body, headers=sent) as answer:
+        for route in TRACED:
+            body = click("u") if route.operation == "publishClicks" else {}
+            path = route.path.replace("{user_id}", "u")
+            async with client.request(route.method, path, json=body, headers=sent) as answer:
                 assert answer.status == 202
     expected = [("traceparent", parent.encode()), ("tracestate", b"a=1")] if is_on else None
-    for topic in (settings.topic_clicks, settings.topic_visits):
+    topics = (settings.topic_clicks, settings.topic_visits, settings.topic_preferences)
+    assert len(topics) == len(TRACED)
+    for topic in topics:
         (message,) = await asyncio.to_thread(messages, settings, topic, 1)
         assert message.headers() == expected
 
@@ -142,6 +149,54 @@ async def test_a_visit_and_an_erasure_arrive(client: ClientSession, settings: Se
     assert NOW_MS <= asked_ms <= later_ms
 
 
+async def test_preferences_arrive_as_a_worker_takes_them(
+    client: ClientSession, settings: Settings
+) -> None:
+    path = "/v1/readers/a%7Db/preferences"
+    wishes = {"blocked_tags": ["sport", "体育"], "blocked_articles": ["a1"], "profiling": False}
+    async with client.put(path, json={**wishes, "timestamp": "1970-01-01T00:00:07Z"}) as answer:
+        assert (answer.status, await answer.json()) == (202, {"timestamp": 7000})
+    async with client.put(path, json={"user_id": "another", "of_mine": 1}) as answer:
+        asked_ms = (await answer.json())["timestamp"]
+    later_ms = int(time.time() * 1000)
+    assert NOW_MS <= asked_ms <= later_ms
+    got = await asyncio.to_thread(messages, settings, settings.topic_preferences, 2)
+    assert [message.key() for message in got] == [b"a}b", b"a}b"]
+    assert [decode_preferences(message.value(), later_ms) for message in got] == [
+        Preferences(user_id="a}b", timestamp=7000, **wishes),
+        Preferences(user_id="a}b", timestamp=asked_ms),
+    ]
+
+
+async def test_preferences_that_no_worker_would_take_are_refused(
+    client: ClientSession, settings: Settings
+) -> None:
+    path = "/v1/readers/42/preferences"
+    for body in (
+        {"blocked_tags": [f"t{number}" for number in range(MAX_BLOCKED_TAGS + 1)]},
+        {"blocked_tags": [""]},
+        {"blocked_tags": "sport"},
+        {"blocked_articles": [f"a{number}" for number in range(MAX_BLOCKED_ARTICLES + 1)]},
+        {"blocked_articles": ["读" * 171]},  # 513 bytes
+        {"profiling": "no"},
+        {"timestamp": -1},
+        {"timestamp": NOW_MS + 2 * 86_400_000},
+        [],
+    ):
+        async with client.put(path, json=body) as answer:
+            found = await answer.json(content_type=None)
+            assert (answer.status, found["type"].rpartition(":")[2]) == (400, "invalid-request")
+            assert "sport" not in found["detail"] and "读" not in found["detail"]
+    async with client.put(path, data="{}", headers={"Content-Type": "text/plain"}) as answer:
+        assert answer.status == 415
+    async with client.put(path, json={}, headers={"Origin": "https://evil.example"}) as answer:
+        assert answer.status == 403
+    async with client.put(path, json={"timestamp": 1}) as answer:
+        assert answer.status == 202
+    (message,) = await asyncio.to_thread(messages, settings, settings.topic_preferences, 1)
+    assert decode_preferences(message.value(), NOW_MS).timestamp == 1
+
+
 async def test_requests_at_once_share_flushes_and_all_arrive(
     client: ClientSession, settings: Settings
 ) -> None:
@@ -165,6 +220,7 @@ async def test_without_a_broker_nothing_is_said_to_have_arrived(
         for method, path, body in (
             ("POST", "/v1/clicks", click("42")),
             ("POST", "/v1/readers/42/visits", {}),
+            ("PUT", "/v1/readers/42/preferences", {}),
             ("DELETE", "/v1/readers/42", None),
         ):
             async with client.request(method, path, json=body) as answer:

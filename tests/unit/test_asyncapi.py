@@ -1,10 +1,12 @@
 """The AsyncAPI document says what the records and the topics say."""
 
 import json
+import re
 import time
 from typing import Any
 
 import msgspec
+import pytest
 
 from schemas import asyncapi
 from schemas.decode import (
@@ -19,6 +21,9 @@ from schemas.decode import (
 from schemas.messages import MESSAGES
 from schemas.records import WIRE_RECORDS
 from schemas.topics import Topics
+from worker.tracing import TRACEPARENT, TRACESTATE, context_of, headers_of
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def document() -> dict[str, Any]:
@@ -68,6 +73,53 @@ def test_each_topic_has_one_operation_in_the_workers_direction() -> None:
     for message in MESSAGES:
         expected = "receive" if message.direction == "in" else "send"
         assert ways[f"#/channels/{message.topic}"] == expected
+
+
+def test_the_messages_that_carry_a_trace_say_so() -> None:
+    whole = document()
+    messages = whole["components"]["messages"]
+    ref = {"$ref": "#/components/schemas/TraceContext"}
+    traced = {name for name, each in messages.items() if each.get("headers") == ref}
+    assert traced == {
+        *("Click", "Visit", "Preferences", "NoPreferences"),
+        *("Profile", "Recommendation", "ServedFeatures"),
+    }
+    context = whole["components"]["schemas"]["TraceContext"]
+    assert set(context["properties"]) == {TRACEPARENT, TRACESTATE}
+    assert "required" not in context
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        f"00-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-00",
+        f"cc-{TRACE}-{SPAN}-01",
+        f"cc-{TRACE}-{SPAN}-01-more",
+        f"cc-{TRACE}-{SPAN}-01more",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01-",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-1",
+        f"0-{TRACE}-{SPAN}-01",
+        f" 00-{TRACE}-{SPAN}-01",
+        "",
+    ],
+)
+def test_a_trace_parent_is_described_as_it_is_read(parent: str) -> None:
+    pattern = document()["components"]["schemas"]["TraceContext"]["properties"][TRACEPARENT]
+    is_read = context_of([(TRACEPARENT, parent.encode())]) is not None
+    assert (re.search(pattern["pattern"], parent) is not None) is is_read
+
+
+def test_examples_of_headers_are_read() -> None:
+    properties = document()["components"]["schemas"]["TraceContext"]["properties"]
+    headers = [(name, each["examples"][0].encode()) for name, each in properties.items()]
+    found = context_of(headers)
+    assert found is not None and headers_of(found) == headers
 
 
 def test_examples_are_messages_that_a_worker_takes() -> None:

@@ -12,6 +12,7 @@ from worker.serve.problems import Kind
 from worker.serve.routes import DEMO_ROUTES, ROUTES
 from worker.serve.site import build_site
 from worker.settings import Settings
+from worker.tracing import TRACEPARENT, TRACESTATE
 
 
 @pytest.fixture
@@ -35,7 +36,23 @@ def test_the_document_is_valid_and_names_what_the_router_serves(
         if route.resource is not None and route.method != "HEAD"
     }
     assert documented == {each for each in served if each[1].startswith("/v1/")}
-    assert served - documented == {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/{name}")}
+    others = {path for method, path in served - documented if method == "GET"}
+    assert others == {"/", "/openapi.json", "/live", "/ready", "/{name}"}
+
+
+def test_trace_headers_are_described_where_they_are_heeded() -> None:
+    found = document(ROUTES, "1.0")
+    with_headers = {
+        operation["operationId"]: {
+            each["name"] for each in operation["parameters"] if each["in"] == "header"
+        }
+        for methods in found["paths"].values()
+        for operation in methods.values()
+    }
+    trace = {TRACEPARENT, TRACESTATE}
+    traced = {name for name, headers in with_headers.items() if headers & trace}
+    assert traced == {"publishClicks", "publishVisit", "putPreferences"}
+    assert all(with_headers[name] == trace for name in traced)
 
 
 def test_every_record_and_every_problem_is_described() -> None:
@@ -51,4 +68,6 @@ def test_every_record_and_every_problem_is_described() -> None:
     assert len({each["operationId"] for each in operations}) == len(operations)
     for operation in operations:
         assert operation["summary"] and operation["description"]
-        assert {"400", "401", "403", "500", "503"} <= set(operation["responses"])
+        assert {"400", "401", "403", "429", "500", "503"} <= set(operation["responses"])
+        for status in ("429", "503"):
+            assert "Retry-After" in operation["responses"][status]["headers"]

@@ -109,7 +109,7 @@ def test_the_container_runs_with_as_little_as_it_can() -> None:
     assert "--require-hashes -r requirements.lock" in dockerfile
     services = (ROOT / "docker-compose.yml").read_text().split("\n\nvolumes:")[0].split("\n  ")
     compose = "\n".join(services)
-    for name in ("redis", "worker"):
+    for name in ("redis", "worker", "serve", "http-token"):
         service = compose.partition(f"\n{name}:\n")[2].partition("\n\n")[0]
         for setting in ("read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"):
             assert setting in service, f"{name}: {setting}"

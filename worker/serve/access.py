@@ -16,6 +16,7 @@ from worker.serve.problems import Kind, ProblemError
 PROTECTED = "/v1/"
 """What is about readers; the page and the document of the API hold nothing."""
 
+WITH_BODIES = frozenset({hdrs.METH_POST, hdrs.METH_PUT})
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 
 HEADERS = {
@@ -59,7 +60,9 @@ def _check_origin(request: web.Request) -> None:
     if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
         raise ProblemError(Kind.FORBIDDEN, "another origin")
     # A form cannot send this type, and a script of another origin has to ask before, in vain.
-    if request.method == hdrs.METH_POST and request.content_type != "application/json":
+    is_served = request.match_info.http_exception is None  # or 404 and 405 say what is wrong
+    has_body = is_served and request.method in WITH_BODIES
+    if has_body and request.content_type != "application/json":
         raise ProblemError(Kind.UNSUPPORTED_MEDIA_TYPE)
 
 

@@ -1,7 +1,6 @@
 """`frontpage serve`: the HTTP API and the page."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -24,8 +23,8 @@ from worker.settings import PREFIX, Settings, read_settings
 def serve(host: str | None, port: int | None, demo: bool, demo_readers: tuple[str, ...]) -> None:
     """Serve the page and the HTTP API; until SIGTERM.
 
-    Reads Redis, and publishes clicks, visits and erasures to Kafka. Prints its address when it
-    is there.
+    Reads Redis, and publishes clicks, visits, preferences and erasures to Kafka. Prints its
+    address when it is there.
     """
     # One thread is as fast for products this small, and leaves the others to requests.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -35,14 +34,14 @@ def serve(host: str | None, port: int | None, demo: bool, demo_readers: tuple[st
     if port is not None:
         settings = msgspec.structs.replace(settings, http_port=port)
     check_access("HTTP_HOST", settings.http_host, settings.http_token)
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    # Imported here, as below: no other command needs it.
+    from worker.logs import set_up_logging
+
+    set_up_logging(settings.log_level, settings.log_format)
     asyncio.run(_serve(settings, demo, demo_readers))
 
 
 async def _serve(settings: Settings, demo: bool, demo_readers: Sequence[str]) -> None:
-    # Imported here: no other command needs it.
     from worker.serve.site import build_site, serving
 
     stop = asyncio.Event()

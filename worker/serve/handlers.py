@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from schemas.decode import check_id, check_timestamp
+from schemas.decode import check_id, check_timestamp, decode_preferences
 from schemas.errors import InvalidMessageError
-from schemas.records import Erasure, Visit
+from schemas.records import Erasure, Preferences, Visit
 from schemas.timestamps import to_ms
 from schemas.topics import Topics
 from worker.serve.clicks import sort_clicks
@@ -20,6 +20,8 @@ from worker.serve.publishing import Outgoing, Publisher
 from worker.serve.records import (
     ClicksAccepted,
     ErasureAccepted,
+    PreferencesAccepted,
+    PreferencesRequest,
     Session,
     VisitAccepted,
     VisitRequest,
@@ -36,6 +38,7 @@ MAX_ERRORS = 100
 """Most rejected clicks that a response names."""
 
 _encode = msgspec.json.Encoder().encode
+_preferences_decoder = msgspec.json.Decoder(PreferencesRequest)
 _session_decoder = msgspec.json.Decoder(Session)
 _visit_decoder = msgspec.json.Decoder(VisitRequest)
 
@@ -71,6 +74,8 @@ class Handlers:
             "recommendToSession": self.session,
             "publishClicks": self.clicks,
             "publishVisit": self.visit,
+            "getPreferences": self.preferences,
+            "putPreferences": self.put_preferences,
             "eraseReader": self.erase,
         }
 
@@ -141,6 +146,33 @@ class Handlers:
         trace = self._trace(request)
         await self._publisher.publish([Outgoing(self._topics.visits, user_id, visit, trace)])
         return accepted(VisitAccepted(timestamp=time_ms))
+
+    async def preferences(self, request: web.Request) -> web.StreamResponse:
+        """Answer with what a reader does not want."""
+        return json_response(request, _found(await self._pages.preferences(_user_id(request))))
+
+    async def put_preferences(self, request: web.Request) -> web.StreamResponse:
+        """Publish what a reader does not want."""
+        user_id = _user_id(request)
+        asked = await read_record(request, _preferences_decoder)
+        now_ms = self._clock_ms()
+        time_ms = now_ms if asked.timestamp is None else to_ms(asked.timestamp)
+        message = _encode(
+            Preferences(
+                user_id=user_id,
+                timestamp=time_ms,
+                blocked_tags=asked.blocked_tags,
+                blocked_articles=asked.blocked_articles,
+                profiling=asked.profiling,
+            )
+        )
+        try:
+            decode_preferences(message, now_ms)  # as a worker will
+        except InvalidMessageError as error:
+            raise ProblemError(Kind.INVALID_REQUEST, str(error)) from error
+        trace = self._trace(request)
+        await self._publisher.publish([Outgoing(self._topics.preferences, user_id, message, trace)])
+        return accepted(PreferencesAccepted(timestamp=time_ms))
 
     async def erase(self, request: web.Request) -> web.StreamResponse:
         """Publish that a reader is to be erased."""

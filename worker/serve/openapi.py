@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from schemas.records import MAX_ID_BYTES
+from schemas.trace_headers import TRACE_HEADERS
 from worker.serve.problems import CONTENT_TYPE, Kind
 from worker.serve.records import Problem
 from worker.serve.responses import JSON
@@ -14,14 +15,22 @@ from worker.serve.routes import ALWAYS, ARTICLE_ID, USER_ID, Route
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _MEANINGS = {USER_ID: "The reader's id", ARTICLE_ID: "The article's id"}
+_COME_AGAIN = ("429", "503")
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds until it is worth asking again.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 _REF = "#/components/schemas/{name}"
 
 DESCRIPTION = """\
-Profiles and front pages from Redis; clicks, visits and erasures into Kafka.
+Profiles and front pages from Redis; clicks, visits, preferences and erasures into Kafka.
 
 Profiles are estimates from reading behaviour: treat them as such, and as personal data. An id in
 a path is percent-encoded. Errors are `application/problem+json` with a `type` that does not
-change. Where a token is set, all of `/v1/` needs `Authorization: Bearer`.
+change. Where a token is set, all of `/v1/` needs `Authorization: Bearer`. A client that asks faster
+than the server is set to allow gets 429.
 """
 
 
@@ -66,6 +75,8 @@ def _operation(route: Route, schema_of: dict[int, dict[str, Any]]) -> dict[str, 
     problem = {CONTENT_TYPE: {"schema": schema_of[id(Problem)]}}
     for status, meanings in _problems(route).items():
         responses[status] = {"description": meanings, "content": problem}
+        if status in _COME_AGAIN:
+            responses[status]["headers"] = _RETRY_AFTER
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,
@@ -111,8 +122,17 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             }
         )
     header = {"in": "header", "schema": {"type": "string"}}
+    if route.is_traced:
+        found += [_trace_parameter(*each) for each in TRACE_HEADERS.items()]
     if route.conditional:
         found.append({"name": "If-None-Match", **header})
     if route.answer is None:
         found.append({"name": "Last-Event-ID", **header})
     return found
+
+
+def _trace_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a header of a trace context, which goes on in the messages that are published."""
+    kept = {key: value for key, value in schema.items() if key != "description"}
+    description = f"{schema['description']} With `FRONTPAGE_TRACE=true` it goes on, unchanged."
+    return {"name": name, "in": "header", "description": description, "schema": kept}

@@ -41,6 +41,11 @@ class StoredPages:
         (found,) = await self._reads.get([keys.profile(user_id)])
         return found
 
+    async def preferences(self, user_id: str) -> bytes | None:
+        """Return the JSON of a reader's `Preferences`."""
+        (found,) = await self._reads.get([keys.preferences(user_id)])
+        return found
+
     async def page(self, user_id: str, *, with_articles: bool) -> bytes | None:
         """Return the JSON of a reader's `Page`."""
         found, sequence = await self._reads.get([keys.recs(user_id), keys.CATALOGUE_SEQUENCE])

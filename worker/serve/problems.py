@@ -32,6 +32,7 @@ class Kind(Enum):
     TOO_LARGE = (413, "The request is too large")
     UNSUPPORTED_MEDIA_TYPE = (415, "The content type must be application/json")
     INVALID_MESSAGES = (422, "None of it can be used")
+    TOO_MANY_REQUESTS = (429, "One client asks too often")
     INTERNAL = (500, "A fault of the server")
     UNAVAILABLE = (503, "Redis or Kafka do not answer")
     BUSY = (503, "Too much at once")
@@ -55,8 +56,15 @@ class Kind(Enum):
 class ProblemError(Exception):
     """End a request with a problem. detail: never holds anything of a reader."""
 
-    def __init__(self, kind: Kind, detail: str = "", errors: Sequence[BadItem] = ()) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str = "",
+        errors: Sequence[BadItem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(kind.name)
+        self.headers = headers
         self.kind = kind
         self.detail = detail
         self.errors = list(errors)
@@ -99,7 +107,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except ProblemError as error:
-        return problem_response(error.kind, error.detail, error.errors)
+        return problem_response(error.kind, error.detail, error.errors, error.headers)
     except web.HTTPException as error:
         kind = _OF_STATUS.get(error.status, Kind.INVALID_REQUEST)
         allow = error.headers.get("Allow")

@@ -122,6 +122,25 @@ class VisitAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """Epoch milliseconds."""
 
 
+class PreferencesRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader does not want; it replaces what they did not want before, whole."""
+
+    blocked_tags: Annotated[list[Tag], msgspec.Meta(max_length=MAX_BLOCKED_TAGS)] = []
+    """Written as the articles' tags are."""
+    blocked_articles: Annotated[list[Id], msgspec.Meta(max_length=MAX_BLOCKED_ARTICLES)] = []
+    profiling: bool = True
+    """Whether age, income and gender may be inferred."""
+    timestamp: Timestamp | None = None
+    """When the reader wished so: of several the newest holds. Now, if not given."""
+
+
+class PreferencesAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Preferences were published; a worker heeds them within seconds."""
+
+    timestamp: int
+    """Epoch milliseconds."""
+
+
 class ErasureAccepted(msgspec.Struct, frozen=True, kw_only=True):
     """An erasure was published; a worker does it within seconds."""
 

@@ -2,13 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from schemas.records import Article, Click, Profile
+from schemas.records import Article, Click, Preferences, Profile
 from worker.serve.problems import Kind
 from worker.serve.records import (
     ClicksAccepted,
     DemoReaders,
     ErasureAccepted,
     Page,
+    PreferencesAccepted,
+    PreferencesRequest,
     Session,
     SessionPage,
     VisitAccepted,
@@ -31,6 +33,7 @@ class Route(NamedTuple):
         body: the type of the request's body.
         articles: whether `articles=true` adds to each item what is shown of its article.
         conditional: whether `If-None-Match` is heeded.
+        is_traced: whether a request's trace context goes on with what is published.
     """
 
     operation: str
@@ -45,12 +48,14 @@ class Route(NamedTuple):
     articles: bool = False
     conditional: bool = False
     media_type: str = "application/json"
+    is_traced: bool = False
 
 
 ALWAYS = (
     Kind.INVALID_REQUEST,
     Kind.UNAUTHORIZED,
     Kind.FORBIDDEN,
+    Kind.TOO_MANY_REQUESTS,
     Kind.INTERNAL,
     Kind.UNAVAILABLE,
 )
@@ -104,6 +109,33 @@ ROUTES = (
         VisitAccepted,
         (*_OF_BODIES, Kind.BUSY),
         body=VisitRequest,
+        is_traced=True,
+    ),
+    Route(
+        "getPreferences",
+        "GET",
+        "/v1/readers/{user_id}/preferences",
+        "What a reader does not want",
+        "As the workers heed it. 404 for a reader who has never wished for anything; one who has "
+        "lifted everything has empty lists.",
+        200,
+        Preferences,
+        (Kind.NOT_FOUND,),
+        conditional=True,
+    ),
+    Route(
+        "putPreferences",
+        "PUT",
+        "/v1/readers/{user_id}/preferences",
+        "A reader does not want some things",
+        "Published to Kafka; a worker keeps it, and answers with a new page. It replaces what was "
+        "wished before, whole: `{}` lifts everything. What has an older `timestamp` than what is "
+        "kept changes nothing.",
+        202,
+        PreferencesAccepted,
+        (*_OF_BODIES, Kind.BUSY),
+        body=PreferencesRequest,
+        is_traced=True,
     ),
     Route(
         "eraseReader",
@@ -139,6 +171,7 @@ ROUTES = (
         ClicksAccepted,
         (*_OF_BODIES, Kind.INVALID_MESSAGES, Kind.BUSY),
         body=Click | list[Click],
+        is_traced=True,
     ),
     Route(
         "recommendToSession",

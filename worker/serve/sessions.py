@@ -79,7 +79,8 @@ class Sessions:
         self._waiting: list[_Asked] = []
         self._has_work = asyncio.Event()
         self._alone = asyncio.Lock()
-        self._is_ready = False
+        self.is_ready = False
+        """Whether the catalogue has been read once."""
 
     async def page(self, session: Session, now_ms: int) -> SessionPage:
         """Return the page of a session.
@@ -88,7 +89,7 @@ class Sessions:
             InvalidMessageError: when an id or a time can be none.
             ProblemError: when it is not loaded yet, or too many wait.
         """
-        if not self._is_ready:
+        if not self.is_ready:
             raise ProblemError(Kind.NO_MODEL, "not yet")
         if len(self._waiting) >= MAX_WAITING:
             raise ProblemError(Kind.BUSY)
@@ -128,7 +129,7 @@ class Sessions:
                 async with self._alone:
                     await self._catalogue.follow()
                     await self._click_log.follow()
-                self._is_ready = True
+                self.is_ready = True
             except (*ERRORS, OSError) as error:
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
             await asyncio.sleep(FOLLOW_S)

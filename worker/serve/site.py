@@ -24,8 +24,10 @@ from worker.serve.handlers import Handler, Handlers
 from worker.serve.live import Poller
 from worker.serve.openapi import document
 from worker.serve.pages import StoredPages
+from worker.serve.probes import LIVE_PATH, READY_PATH, Probes
 from worker.serve.problems import problems
 from worker.serve.publishing import DELIVERY_S, Publisher
+from worker.serve.rates import rates
 from worker.serve.responses import json_response
 from worker.serve.routes import DEMO_ROUTES, ROUTES, Route
 from worker.serve.static import page_file
@@ -92,12 +94,17 @@ def build_site(settings: Settings, *, demo: bool = False, demo_readers: Sequence
         routes += DEMO_ROUTES
         by_operation["getDemoReaders"] = Demo(client, demo_readers).readers
 
+    # After who may ask: what others send is refused, and must not use up what a client may.
+    limit = rates(settings.http_write_rate, settings.http_read_rate, settings.http_proxies)
     app = web.Application(
-        middlewares=[problems, access(settings.http_token)], client_max_size=MAX_BODY_BYTES
+        middlewares=[problems, access(settings.http_token), limit], client_max_size=MAX_BODY_BYTES
     )
     app.on_response_prepare.append(add_headers)
     for route in routes:
         _add(app, route, by_operation[route.operation])
+    probes = Probes(lambda: sessions is None or sessions.is_ready)
+    app.router.add_get(LIVE_PATH, probes.live)
+    app.router.add_get(READY_PATH, probes.ready)
     app.router.add_get(DOCUMENT_PATH, _document(routes))
     app.router.add_get("/", page_file)
     app.router.add_get("/{name}", page_file)
