@@ -15,19 +15,20 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from redis.asyncio import RedisCluster
 
 from schemas import keys
 from worker.catalogue import Catalogue
 from worker.recommend.checkpoint import CheckpointError, pack
 from worker.recommend.item_model import ToFit, fit_item_model
 from worker.recommend.statistics import Statistics
-from worker.redis_client import Client
+from worker.redis_client import Client, get_many
 
 ENTRIES_PER_READ = 64
 MAX_ENTRIES = 10_000
@@ -95,18 +96,31 @@ class ClickLog:
 
     async def follow(self) -> None:
         """Count what has been put on the log since the last call; the first loads a checkpoint."""
-        async with self._lock:
-            while await self._read():
-                pass
+        await self.follow_and_get([])
 
-    async def _read(self) -> bool:
-        """Count some entries; tell whether there may be more."""
+    async def follow_and_get(self, names: Sequence[str]) -> list[bytes | None]:
+        """Follow, and return the values of keys, in the same round trip where that can be."""
+        values: list[bytes | None]
+        async with self._lock:
+            *log, values = await self._read(names)
+            while await self._count(*log):
+                *log, _ = await self._read([])
+        return values
+
+    async def _read(self, names: Sequence[str]) -> list[Any]:
+        """Return the epoch, how far the log has been cut off, entries, and values of other keys."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.get(keys.STATISTICS_EPOCH)
         pipeline.get(keys.LOG_TRIMMED)
         # From the entry on that was read last: what Redis has lost is missed by it.
         pipeline.xrange(keys.CLICK_LOG, min=self._position, count=ENTRIES_PER_READ + 1)
-        epoch, trimmed, found = await pipeline.execute()
+        if isinstance(self._client, RedisCluster) or not names:
+            return [*await pipeline.execute(), await get_many(self._client, names)]
+        pipeline.mget(names)
+        return list(await pipeline.execute())
+
+    async def _count(self, epoch: bytes | None, trimmed: bytes | None, found: list[Any]) -> bool:
+        """Count entries that were read; tell whether there may be more."""
         if epoch is None and self._read_only:  # no worker has begun
             return False
         if epoch is None or epoch != self._epoch:

@@ -38,8 +38,8 @@ class Impressions:
         """
         pending = dict(impressions)
         while pending:
-            await self._click_log.follow()
-            held = await self._readers.read(list(pending), [])
+            get = self._click_log.follow_and_get
+            held = await self._readers.read(list(pending), [], get)
             pending = sieve.impressions(pending, held.marks)
             updates = self._merge(pending, held, news_ms)
             lost = set(await self._readers.write_showings(updates))

@@ -241,10 +241,8 @@ class Pipeline:
     async def _read(self, user_ids: Sequence[str], article_refs: Sequence[bytes] = ()) -> Held:
         """Return what is held of readers and articles; what all have clicked is counted by then."""
         with self._metrics.stage("read"):
-            _, held = await asyncio.gather(
-                self._click_log.follow(), self._serving.readers.read(user_ids, article_refs)
-            )
-        return held
+            get = self._click_log.follow_and_get
+            return await self._serving.readers.read(user_ids, article_refs, get)
 
     def _moment(self) -> tuple[int, int]:
         """Return what time it is, and from when the news are seen: epoch milliseconds."""

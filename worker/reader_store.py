@@ -6,9 +6,9 @@ reader before an erasure is told as well.
 """
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import sha1
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from redis.asyncio import RedisCluster
@@ -22,6 +22,8 @@ from worker.click_log import MAX_ENTRIES
 from worker.erasure_marks import Marks
 from worker.redis_client import Client, get_many
 from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
+
+Get: TypeAlias = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
 
 READERS_PER_CALL = 128
 """Readers per script call: while it runs, Redis serves nobody else."""
@@ -134,8 +136,13 @@ class ReaderStore:
         # Nor for marks before anybody has been erased.
         self._marks = Marks(client)
 
-    async def read(self, user_ids: Sequence[str], article_refs: Sequence[bytes]) -> Held:
-        """Return what is held of readers and articles, in one round trip."""
+    async def read(
+        self, user_ids: Sequence[str], article_refs: Sequence[bytes], get: Get | None = None
+    ) -> Held:
+        """Return what is held of readers and articles, in one round trip.
+
+        get: reads the values of keys, in place of a command of its own.
+        """
         size = len(user_ids)
         names = [keys.KEPT_BESIDE, keys.ERASURE_SECRET, *map(keys.history, user_ids)]
         if self._reads_beside:
@@ -144,11 +151,11 @@ class ReaderStore:
         names += self._marks.names(user_ids)
         first_article = len(names)
         names += [keys.encoded(ref, self._model_version) for ref in article_refs]
-        values = await get_many(self._client, names)
+        values = await (get_many(self._client, names) if get is None else get(names))
         misses_beside = bool(values[0]) and not self._reads_beside
         self._reads_beside = self._reads_beside or misses_beside
         if await self._marks.learn(values[1]) or misses_beside:
-            return await self.read(user_ids, article_refs)
+            return await self.read(user_ids, article_refs, get)
         articles = [_encoded_decoder.decode(raw) for raw in values[first_article:] if raw]
         beside = values[2 + size : first_mark] or [None] * (2 * size)
         marks = values[first_mark:first_article] or [None] * size

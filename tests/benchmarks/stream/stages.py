@@ -18,13 +18,12 @@ STAGES = {
         "worker.pipeline:sort_records",
         "tests.benchmarks.stream.contestants.parts:sort_records",
     ],
-    "read": ["worker.reader_store:ReaderStore.read"],
+    "read": ["worker.reader_store:ReaderStore.read", "worker.click_log:ClickLog.follow_and_get"],
     "merge": [
         "worker.renewals:Renewals._make",
         "tests.benchmarks.stream.contestants.parts:Parts.renew",
     ],
     "learn": [
-        "worker.click_log:ClickLog.follow",
         "worker.click_log:ClickLog.checkpoint",
         "worker.batch_lessons:BatchLessons.clicks",
         "worker.recommend.recommender:Recommender.lessons",
@@ -46,8 +45,8 @@ STAGES = {
     ],
     "commit": ["worker.transport:Consumer.commit"],
 }
-"""Functions by stage. What everybody's clicks teach is `learn` (lessons, the click log), `count`
-and `fit` (of the item model)."""
+"""Functions by stage. Reading is of readers and of the click log; what everybody's clicks teach is
+`learn` (lessons, checkpoints), `count` and `fit` (of the item model)."""
 
 ROUND_TRIPS = {
     "redis": [

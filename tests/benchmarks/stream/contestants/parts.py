@@ -81,8 +81,7 @@ class Parts:
         pending = clicks
         while pending:
             user_ids = list(pending)
-            await self.click_log.follow()
-            held = await self.readers.read(user_ids, [])
+            held = await self.readers.read(user_ids, [], self.click_log.follow_and_get)
             updates = self.renew(pending, user_ids, held)
             result = await self.readers.write(updates)
             topics = self.settings.topics
