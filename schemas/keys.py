@@ -23,6 +23,9 @@ CATALOGUE_SEQUENCE = "{catalogue}:sequence"
 CATALOGUE_SUMS = "{catalogue}:sums"
 """Hash: by article_id, a checksum of the text that counts; see `schemas.encoded.text_sum`."""
 
+MODELS_SERVED = "{catalogue}:models"
+"""Sorted set: model_version by when a worker last began to serve it, epoch milliseconds."""
+
 CLICK_LOG = "{statistics}:log"
 """Stream: counted clicks and impressions, in the order in which every worker counts them."""
 

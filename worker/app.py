@@ -54,9 +54,6 @@ from worker.transport import CODEC, Consumer, NoTables
 FOLLOW_INTERVAL_S = 0.5
 """How soon an article that another worker encoded is known here."""
 
-VERSIONS_REMEMBERED = 3
-"""Models served before, under whose versions readers who wait for an article are looked for."""
-
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
 
@@ -212,17 +209,12 @@ def build_app(settings: Settings, model: Model) -> App:
     app.operations = Operations(listening, settings.http_token, metrics, health, lag)
     app.health = health
 
-    served = [model.manifest.model_version]
-
     async def take_up(new: Model) -> None:
-        version = new.manifest.model_version
-        before = [each for each in served[-VERSIONS_REMEMBERED:] if each != version]
-        serving = workshop.build(new, before=before)
-        await serving.articles.follow()  # encodes what this model has not seen yet
+        serving = workshop.build(new)
         await pipeline.exchange(serving)
         statistics.begin_with(new.blend)
         metrics.serves(new.manifest, swapped=True)
-        served.append(version)
+        version = new.manifest.model_version
         logger.info("model %s is served, with %d articles", version, num_articles())
         leave_alone_what_stays()
 

@@ -90,6 +90,7 @@ class Pipeline:
 
     async def load_catalogue(self) -> int:
         """Learn every article that is in Redis; return how many."""
+        await self._serving.readers.begin(self._clock_ms())
         await self._follow()
         await self._click_log.follow()
         return len(self._serving.catalogue)
@@ -101,6 +102,8 @@ class Pipeline:
 
     async def exchange(self, serving: Serving) -> None:
         """Serve another model: with the next batch, when those in progress are stored."""
+        await serving.readers.begin(self._clock_ms())
+        await serving.articles.follow()  # encodes what this model has not seen yet
         async with self._gate.change():
             self._serving = serving
             self._click_log.look_in(serving.catalogue)

@@ -25,6 +25,9 @@ from worker.scripts import WRITE_PAGES, WRITE_READERS, WRITE_SHOWINGS
 
 Get: TypeAlias = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
 
+MODELS_REMEMBERED = 4
+"""Under whose versions who waits for an article is looked for: that served now, and three more."""
+
 READERS_PER_CALL = 128
 """Readers per script call: while it runs, Redis serves nobody else."""
 
@@ -116,18 +119,14 @@ class WriteResult(NamedTuple):
 
 
 class ReaderStore:
-    """Histories, profiles and recommendations of readers.
+    """Histories, profiles and recommendations of readers."""
 
-    before: versions of other models, under which readers may still wait for articles.
-    """
-
-    def __init__(
-        self, client: Client, ttl_ms: int, model_version: str, before: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, client: Client, ttl_ms: int, model_version: str) -> None:
         self._client = client
         self._ttl_ms = ttl_ms
         self._model_version = model_version
-        self._versions = (model_version, *before)
+        # Readers wait for an article under the model that did not know it; see `begin`.
+        self._versions = [model_version]
         # One script call may only touch keys of one slot of a cluster.
         self.is_cluster = isinstance(client, RedisCluster)
         self._readers_per_call = 1 if self.is_cluster else READERS_PER_CALL
@@ -135,6 +134,16 @@ class ReaderStore:
         self._reads_beside = False
         # Nor for marks before anybody has been erased.
         self._marks = Marks(client)
+
+    async def begin(self, now_ms: int) -> None:
+        """Note that this model is served, and look under those before it for who waits, too."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zadd(keys.MODELS_SERVED, {self._model_version: now_ms})
+        pipeline.zremrangebyrank(keys.MODELS_SERVED, 0, -1 - MODELS_REMEMBERED)
+        pipeline.pexpire(keys.MODELS_SERVED, self._ttl_ms)
+        pipeline.zrange(keys.MODELS_SERVED, 0, -1)
+        served = [version.decode() for version in (await pipeline.execute())[-1]]
+        self._versions = list(dict.fromkeys([self._model_version, *served]))
 
     async def read(
         self, user_ids: Sequence[str], article_refs: Sequence[bytes], get: Get | None = None

@@ -3,7 +3,6 @@
 What everybody clicks does not depend on it: statistics and click log are the worker's for good.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from worker.article_store import ArticleStore
@@ -56,13 +55,8 @@ class Workshop:
         self._click_log = click_log
         self._metrics = metrics
 
-    def build(
-        self, model: Model, catalogue: Catalogue | None = None, before: Sequence[str] = ()
-    ) -> Serving:
-        """Return what serves a model; its catalogue is empty, unless one is given.
-
-        before: see `ReaderStore`.
-        """
+    def build(self, model: Model, catalogue: Catalogue | None = None) -> Serving:
+        """Return what serves a model; its catalogue is empty, unless one is given."""
         settings, redis, version = self._settings, self._redis, model.manifest.model_version
         if catalogue is None:
             catalogue = catalogue_of(model)
@@ -73,7 +67,7 @@ class Workshop:
         )
         per_s = None if settings.wait_for_fits else LESSONS_PER_S
         lessons = BatchLessons(catalogue, recommender, eye, per_s)
-        readers = ReaderStore(redis, settings.ttl_ms, version, before)
+        readers = ReaderStore(redis, settings.ttl_ms, version)
         return Serving(
             model,
             catalogue,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas import keys
 from schemas.bundle import MANIFEST_FILE
 from schemas.history import article_ref, merge, pack_entry
 from schemas.records import Article
@@ -22,7 +23,7 @@ from worker.click_log import ClickLog
 from worker.local.redis_server import start_redis
 from worker.metrics import Metrics
 from worker.model import Model, load_model
-from worker.reader_store import ReaderUpdate
+from worker.reader_store import MODELS_REMEMBERED, ReaderStore, ReaderUpdate
 from worker.recommend.options import Options
 from worker.recommend.statistics import Statistics
 from worker.redis_client import Client, connect
@@ -244,14 +245,27 @@ async def test_who_waits_under_the_old_model_is_found_under_the_new_one(
     shop = workshop(client)
     other_model(mounted, tmp_path / "new")
     one = shop.build(load_model(mounted))
+    await one.readers.begin(1)
     ref = article_ref("late")
     held = merge(None, [pack_entry(1, None, ref)], 8)
     await one.readers.write([ReaderUpdate("u", None, held, b"p", b"r", [ref])])
-    version = one.model.manifest.model_version
-    other = shop.build(load_model(tmp_path / "new"), before=[version])
+    # By another process, for all it knows.
+    other = shop.build(load_model(tmp_path / "new"))
+    assert await other.readers.waiting([ref]) == {}
+    await other.readers.begin(2)
     assert await other.readers.waiting([ref]) == {ref: {"u"}}
     await other.readers.done_waiting({ref: {"u"}})
     assert await one.readers.waiting([ref]) == {}
+
+
+async def test_models_of_long_ago_are_forgotten(client: Client) -> None:
+    for number in range(MODELS_REMEMBERED + 3):
+        await ReaderStore(client, 60_000, f"v{number}").begin(number)
+    await ReaderStore(client, 60_000, "v3").begin(99)  # served again
+    store = ReaderStore(client, 60_000, "new")
+    await store.begin(100)
+    assert store._versions == ["new", "v5", "v6", "v3"]
+    assert await client.zcard(keys.MODELS_SERVED) == MODELS_REMEMBERED
 
 
 async def test_what_served_the_old_model_is_let_go(client: Client, mounted: Path) -> None:
