@@ -8,6 +8,7 @@ from typing import NamedTuple
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _OTHERS = re.compile(r"pip |python |docker |make |curl |uv ")
+_COMMENT = re.compile(r"(^|\s)#.*")
 _OPTION = re.compile(r"^(--[a-z][a-z0-9-]*)")
 
 
@@ -25,6 +26,25 @@ def blocks(text: str) -> list[Block]:
     [Block(language='sh', text='ls\\n')]
     """
     return [Block(found[1], found[2]) for found in _FENCE.finditer(text)]
+
+
+def shell_commands(text: str) -> list[str]:
+    """Return the commands of a page's blocks for a shell, each as it is written.
+
+    A comment at the end is left out. Of a block with prompts only what follows one is a command.
+
+    >>> shell_commands("```sh\\n$ ls 'a b'\\na\\n```\\n```console\\nls \\\\\\n  c  # d\\n# e\\n```")
+    ["ls 'a b'", 'ls   c']
+    """
+    found = []
+    for block in blocks(text):
+        if block.language not in ("sh", "console"):
+            continue
+        lines = block.text.replace("\\\n", "").splitlines()
+        if any(line.startswith("$ ") for line in lines):
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        found += [_COMMENT.sub("", line).strip() for line in lines]
+    return [command for command in found if command]
 
 
 def commands(text: str) -> Iterator[list[str]]:

@@ -73,6 +73,7 @@ class App(faust.App):
     gatherers: Sequence[Gatherer] = ()
     redis: Client
     consumer_config: Mapping[str, Any]
+    metrics: Metrics
     operations: Operations
     health: HealthState
     bundles: BundleWatch
@@ -223,7 +224,7 @@ def build_app(settings: Settings, model: Model) -> App:
     app.pipeline = pipeline
     app.redis = redis
     app.has_lost_state = lambda: click_log.found_nothing and has_worked_before(settings)
-    app.consumer_config = consumer_config(settings)
+    app.consumer_config, app.metrics = consumer_config(settings), metrics
     app.on_before_shutdown.connect(app.drain)
 
     async def note_partitions(*_: Any, **__: Any) -> None:

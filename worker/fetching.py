@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ class Fetching:
 
     config: of librdkafka's consumer. on_revoked, on_assigned: run on the loop; the group waits for
     them. most_records: fetched at once. hung_s: after a loop has not turned for so long its member
-    asks for nothing more, and loses its partitions to others.
+    asks for nothing more, and loses its partitions to others. stage: times `fetch` and `commit`.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Fetching:
         *,
         most_records: int,
         hung_s: float,
+        stage: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         self._consumer = Consumer({**config, "error_cb": _on_error})
         self._on_revoked = on_revoked
         self._on_assigned = on_assigned
         self._most_records = most_records
         self._hung_s = hung_s
+        self._stage = stage
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
         self._stopping = self._stopped = False
@@ -126,7 +129,12 @@ class Fetching:
             KafkaException: when the brokers refuse it, or do not answer.
         """
         offsets = [TopicPartition(*place, end) for place, end in ends.items()]
-        commit = partial(self._consumer.commit, offsets=offsets, asynchronous=False)
+
+        def commit() -> Any:
+            # Timed here: before it the thread may have waited for messages.
+            with self._stage("commit"):
+                return self._consumer.commit(offsets=offsets, asynchronous=False)
+
         for each in await self._ask(commit) or ():
             if each.error is not None:
                 raise KafkaException(each.error)
@@ -187,7 +195,7 @@ class Fetching:
                     time.sleep(POLL_S)
                     continue
                 self._do_tasks()
-                self._hold(self._fetch())
+                self._poll()
                 self._wait_until_taken()
                 self._pause_and_resume()
         except Exception as error:
@@ -201,11 +209,14 @@ class Fetching:
             self._do_tasks()
             self._consumer.close()
 
-    def _fetch(self) -> list[Message]:
+    def _poll(self) -> None:
         # Waiting for a whole batch would make a click wait where traffic is light.
         first = self._consumer.poll(POLL_S)
-        if first is None:
-            return []
+        if first is not None:
+            with self._stage("fetch"):
+                self._hold(self._fetch(first))
+
+    def _fetch(self, first: Message) -> list[Message]:
         rebalances = self._rebalances
         rest = self._consumer.consume(self._most_records - 1, 0)
         if rebalances == self._rebalances:

@@ -23,8 +23,9 @@ from schemas.bundle import Manifest
 from worker.chunks import Record
 from worker.intake import BadMessage, Intake
 
-STAGES = ("decode", "read", "compute", "write", "emit")
-"""Parts of a batch. Computing one part of it and writing the one before go on side by side."""
+STAGES = ("fetch", "decode", "read", "compute", "write", "emit", "commit")
+"""Parts of a batch, and what goes on beside batches: computing one part of it and writing the one
+before go on side by side; fetching and committing are done by a thread of their own."""
 
 REASONS = ("empty", "future", "invalid", "malformed", "oversized", "timestamp")
 """Of dead letters; see `schemas.decode`."""
@@ -87,7 +88,7 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a part of a batch, one of `STAGES`."""
+        """Time a part of a batch, one of `STAGES`; from any thread."""
         with self._stage.labels(name).time():
             yield
 

@@ -21,10 +21,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 
-from schemas.history import ENTRY_BYTES, REF_BYTES, is_history
-from schemas.preferences import newest, time_of
+from schemas.history import ENTRY_BYTES, REF_BYTES
+from schemas.preferences import time_of
 from schemas.topics import Topics
 from worker.bygone import Sieve
 from worker.chunks import Chunk, Record, place_of
@@ -37,8 +36,7 @@ from worker.health_state import HealthState
 from worker.intake import BadMessage, Intake, decoder_of, empty_decoder_of, sort_records
 from worker.metrics import Metrics
 from worker.overtaken import Moment, Overtaken
-from worker.reader_store import Held, PageUpdate
-from worker.recommend.barred import Limits
+from worker.reader_store import Held
 from worker.redis_client import dependency_of, is_transient
 from worker.serving import Serving
 from worker.tracing import Span, begin_spans
@@ -255,58 +253,23 @@ class Pipeline:
     async def _welcome(
         self, times_ms: dict[str, int], wishes: dict[str, bytes], sieve: Sieve
     ) -> list[Update]:
-        """Answer visits and wishes: pages made with what everybody has clicked up to now.
+        """Answer visits and wishes, until nobody is left whom another worker changed meanwhile.
 
         times_ms: when each reader came or wished. wishes: preferences to be stored, unless newer
         ones are held. Returns what was stored, for Kafka.
         """
         answers: list[Update] = []
-        pending = list(times_ms)
+        pending: Mapping[str, int] = times_ms
         while pending:
-            found = await self._read(pending)
-            held = found.histories
-            if any(found.marks) and (erased := sieve.visitors(pending, times_ms, wishes, found)):
-                pending = [user_id for user_id in pending if user_id not in erased]
+            held = await self._read(list(pending))
+            if any(held.marks) and (erased := sieve.visitors(list(pending), pending, wishes, held)):
+                pending = {name: pending[name] for name in pending if name not in erased}
                 continue
-            preferences = [
-                newest(kept, wishes.get(user_id))
-                for user_id, kept in zip(pending, found.preferences, strict=True)
-            ]
-            now_ms, news_ms = self._moment()
-            made = self._serving.front_pages.make(
-                pending,
-                [packed if is_history(packed) else b"" for packed in held],
-                news_ms,
-                datetime.fromtimestamp(now_ms / 1000, UTC),
-                [times_ms[user_id] for user_id in pending],
-                Limits(found.showings, preferences),
-            )
-            with self._metrics.stage("compute"):
-                pages = list(made)
-            updates = [
-                PageUpdate(
-                    user_id,
-                    held[i],
-                    page.recommendation,
-                    page.served,
-                    found.preferences[i],
-                    preferences[i],
-                    found.marks[i],
-                )
-                for i, (user_id, page) in enumerate(zip(pending, pages, strict=True))
-            ]
-            with self._metrics.stage("write"):
-                lost = set(await self._serving.readers.write_pages(updates))
+            made = await self._serving.welcomes.store(pending, wishes, held, *self._moment())
             # Whoever reads the preferences from now on stores no profile of theirs.
-            await self._erasures.drop_profiles(
-                {
-                    update.user_id
-                    for index, (update, page) in enumerate(zip(updates, pages, strict=True))
-                    if not page.profile and update.user_id in wishes and index not in lost
-                }
-            )
-            answers += [update for index, update in enumerate(updates) if index not in lost]
-            pending = [updates[index].user_id for index in sorted(lost)]
+            await self._erasures.drop_profiles(made.unprofiled)
+            answers += made.stored
+            pending = {name: pending[name] for name in made.lost}
         return answers
 
     async def follow_catalogue(self, interval_s: float) -> None:

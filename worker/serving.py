@@ -22,6 +22,7 @@ from worker.recommend.statistics import Statistics
 from worker.redis_client import Client
 from worker.renewals import Renewals
 from worker.settings import Settings
+from worker.welcomes import Welcomes
 
 
 class Serving(NamedTuple):
@@ -32,6 +33,7 @@ class Serving(NamedTuple):
     articles: Articles
     front_pages: FrontPages
     renewals: Renewals
+    welcomes: Welcomes
     impressions: Impressions
     readers: ReaderStore
 
@@ -74,6 +76,7 @@ class Workshop:
             Articles(model, catalogue, ArticleStore(redis, settings.ttl_ms, version)),
             front_pages,
             Renewals(front_pages, lessons, readers, settings.history_size, self._metrics),
+            Welcomes(front_pages, readers, self._metrics),
             Impressions(lessons, readers, self._click_log),
             readers,
         )

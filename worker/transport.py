@@ -68,6 +68,7 @@ class Consumer(FaustConsumer):
                 self._on_assigned,
                 most_records=app.conf.broker_max_poll_records,
                 hung_s=app.conf.broker_session_timeout,
+                stage=app.metrics.stage,
             )
         self._fetching.start(topics)
 

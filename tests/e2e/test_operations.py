@@ -115,7 +115,7 @@ def test_a_worker_tells_what_it_does_and_how_it_is(site: Installation, bundle: P
     version = load_manifest(bundle).model_version
     assert found[f'frontpage_model_info{{model_version="{version}"}}'] == 1
     assert found["process_resident_memory_bytes"] > 50e6
-    for stage in ("decode", "read", "compute", "write", "emit"):
+    for stage in ("fetch", "decode", "read", "compute", "write", "emit", "commit"):
         assert found[f'frontpage_stage_seconds_count{{stage="{stage}"}}'] >= 1
     wait_until("no lag", lambda: set(lag_of(url).values()) == {0.0})
     for partition in range(4):

@@ -1,41 +1,26 @@
 """The tutorial, command by command, on files that a newcomer could have."""
 
 import os
-import stat
 import subprocess
-import sys
 from pathlib import Path
 
 from schemas.reading_set import ReadingSet
 from tests.commands_in_text import blocks
+from tests.console_script import write_console_script
 from tests.exported import export_csv
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Stands in the place of the console script: the tutorial's commands run as they are written, but
-# for a training of one epoch, which `evaluate` measures and nobody else, and 500 ranked clicks.
-SCRIPT = """#!/bin/sh
-command="$1"; shift
-case "$command" in
-  train) set -- "$@" --epochs 1 --no-measure ;;
-  evaluate-stream) set -- "$@" --limit 500 ;;
-esac
-exec "{python}" -m worker.cli "$command" "$@"
-"""
-
 
 def test_every_command_of_the_tutorial(newsroom: Path, tmp_path: Path) -> None:
     export_csv(newsroom, tmp_path / "my-data")
-    script = tmp_path / "bin" / "frontpage"
-    script.parent.mkdir()
-    script.write_text(SCRIPT.format(python=sys.executable))
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    write_console_script(tmp_path / "bin")
     text = (REPOSITORY / "docs" / "tutorial.md").read_text()
     commands = [block.text for block in blocks(text) if block.language == "sh"]
     assert len(commands) == 5
     env = {
         **os.environ,
-        "PATH": f"{script.parent}:{os.environ['PATH']}",
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
     }
     outputs = []

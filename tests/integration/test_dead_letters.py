@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import UnavailableError
 from schemas.records import REPUBLISHED_FROM
-from tests.integration.test_snapshot import installed
+from tests.integration.published import installed
 from tests.kafka_broker import BrokerUnavailableError, TestBroker, kafka_broker
 from worker.dead_letters_command import dead_letters
 from worker.emitter import Emitter, connect_producer

@@ -15,6 +15,7 @@ from tests.kafka_broker import TestBroker
 from worker.chunks import Place, Record
 from worker.fetching import Fetching
 from worker.kafka_security import consumer_config
+from worker.metrics import Metrics
 from worker.settings import Settings
 
 PARTITIONS = 4
@@ -59,12 +60,14 @@ class Member:
             fetch_wait_s=group.fetch_wait_s,
             batch_size=50,
         )
+        self.metrics = Metrics()
         self.fetching = Fetching(
             consumer_config(settings),
             self._revoked,
             self._assigned,
             most_records=50,
             hung_s=hung_s,
+            stage=self.metrics.stage,
         )
         self.assigned: set[Place] = set()
         self.given: list[Record] = []
@@ -157,6 +160,26 @@ async def test_a_commit_does_not_wait_for_messages(group: Group) -> None:
             for end in range(1, 101):
                 await member.fetching.commit({(topic, end % PARTITIONS): end})
                 await asyncio.sleep(0.01)
+
+
+async def test_fetches_and_commits_are_timed_and_waiting_is_not(group: Group) -> None:
+    topic = group.topics[0]
+    async with group.member() as member:
+
+        def timed(stage: str, what: str = "count") -> float:
+            name = f"frontpage_stage_seconds_{what}"
+            return member.metrics.registry.get_sample_value(name, {"stage": stage}) or 0.0
+
+        await member.take_until(lambda: bool(member.assigned))
+        await asyncio.sleep(0.5)
+        assert timed("fetch") == timed("commit") == 0
+        group.produce(topic, 200)
+        await member.take_until(lambda: len(member.given) == 200)
+        assert 200 / 50 <= timed("fetch") <= 200
+        await member.fetching.commit({(topic, 0): 1})
+        await member.fetching.commit({(topic, 0): 2})
+        assert timed("commit") == 2
+        assert timed("fetch", "sum") > 0 and timed("commit", "sum") > 0
 
 
 async def test_partitions_that_move_lose_and_repeat_nothing_of_their_new_account(

@@ -1,12 +1,6 @@
 """`frontpage snapshot`: from the topics of a real broker to a reading set that trains a model."""
 
 import gzip
-import json
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,25 +8,26 @@ from uuid import uuid4
 import msgspec
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Producer
 
 from export.data import load_reader_data
-from schemas.errors import ReadingSetError, UnavailableError
 from schemas.reading_set import Reader, ReadingSet, split_of
-from tests.kafka_broker import BrokerUnavailableError, TestBroker, kafka_broker
+from tests.integration.published import (
+    HOUR_MS,
+    START_MS,
+    Publish,
+    click,
+    clicks_of,
+    installed,
+    publisher,
+)
+from tests.kafka_broker import TestBroker
 from tests.tiny_sets import write_easy_set
 from worker.kafka_security import librdkafka_config
-from worker.local.topics import create_topics
 from worker.local.up import environment
 from worker.replay import Replay
 from worker.settings import Settings
 from worker.snapshot import Report, Wanted, take_snapshot
 from worker.snapshot_command import snapshot
-from worker.snapshot_reader import TopicReader
-
-Publish = Callable[..., None]
-HOUR_MS = 3_600_000
-START_MS = 1_790_000_000_000
 
 
 @pytest.fixture
@@ -45,62 +40,12 @@ def publish(settings: Settings) -> Publish:
     return publisher(settings)
 
 
-def installed(settings: Settings, **changes: str) -> Settings:
-    """Give the installation topics nobody else uses."""
-    name = uuid4().hex[:8]
-    topics = {
-        field: f"{field.removeprefix('topic_').replace('_', '-')}-{name}"
-        for field in Settings.__struct_fields__
-        if field.startswith("topic_")
-    }
-    settings = msgspec.structs.replace(settings, **{**topics, **changes})
-    names = settings.topics.all()
-    create_topics(
-        settings.kafka_bootstrap,
-        dict.fromkeys(names, 2),
-        config={topic: settings.topics.config(topic) for topic in names},
-        client_config=librdkafka_config(settings),
-    )
-    return settings
-
-
-def publisher(settings: Settings) -> Publish:
-    """Return how to publish values, JSON or as they are, to a topic."""
-
-    def publish(topic: str, *messages: tuple[str, Any]) -> None:
-        producer = Producer({**librdkafka_config(settings), "partitioner": "murmur2_random"})
-        for key, value in messages:
-            raw = value if isinstance(value, bytes | None) else json.dumps(value).encode()
-            producer.produce(topic, raw, key)
-        assert producer.flush(30) == 0
-
-    return publish
-
-
-def click(user_id: str, article_id: str, hour: float, event_id: str | None = None, **more: Any):
-    return user_id, {
-        "user_id": user_id,
-        "article_id": article_id,
-        "timestamp": START_MS + int(hour * HOUR_MS),
-        "event_id": event_id,
-        **more,
-    }
-
-
 def label(user_id: str, **labels: Any) -> tuple[str, dict[str, Any]]:
     return user_id, {"user_id": user_id, **labels}
 
 
 def article(article_id: str, title: str) -> tuple[str, dict[str, Any]]:
     return article_id, {"article_id": article_id, "title": title}
-
-
-def clicks_of(out: Path) -> list[tuple[str, str, float]]:
-    return [
-        (each.user_id, each.article_id, (each.timestamp - START_MS) / HOUR_MS)
-        for each in ReadingSet(out).clicks()
-        if isinstance(each.timestamp, int)
-    ]
 
 
 def test_it_holds_each_distinct_click_once_in_time_order(
@@ -260,118 +205,6 @@ def test_a_replayed_set_comes_back_and_trains_a_model(settings: Settings, tmp_pa
 
     options = TrainingOptions(epochs=1, article_tokens=16, max_clicks=4)
     train_bundle(tmp_path / "set", tmp_path / "bundle", options)
-
-
-def test_what_stands_at_out_is_replaced_only_by_a_whole_set(
-    settings: Settings, publish: Publish, tmp_path: Path
-) -> None:
-    publish(settings.topic_clicks, click("u", "a", 1))
-    take_snapshot(settings, tmp_path / "set", Wanted())
-    labels = tmp_path / "labels.jsonl"
-    labels.write_text('{"user_id":"u","age":40}\n{"user_id":"v","age":"old"}\n')
-    with pytest.raises(ReadingSetError, match=r"labels.jsonl:2: .*age"):
-        take_snapshot(settings, tmp_path / "set", Wanted(labels_file=labels))
-    assert clicks_of(tmp_path / "set") == [("u", "a", 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "set"]
-    (tmp_path / "letters").mkdir()
-    (tmp_path / "letters" / "to-grandmother").touch()
-    for other in (tmp_path / "letters", labels):
-        with pytest.raises(ReadingSetError, match="not a reading set"):
-            take_snapshot(settings, other, Wanted())
-    assert (tmp_path / "letters" / "to-grandmother").exists()
-
-
-def test_a_stream_that_goes_on_does_not_keep_it_from_ending(
-    settings: Settings, publish: Publish
-) -> None:
-    publish(settings.topic_clicks, *(click("u", "a", hour) for hour in range(100)))
-    reader = TopicReader(settings)
-    num_read = 0
-    for _ in reader.read(settings.topic_clicks, [0, 1]):
-        num_read += 1
-        publish(settings.topic_clicks, click("u", "a", 200 + num_read))
-    reader.close()
-    assert num_read == 100
-
-
-def test_it_joins_no_group_and_commits_nothing(
-    settings: Settings, publish: Publish, tmp_path: Path
-) -> None:
-    from confluent_kafka.admin import AdminClient
-
-    publish(settings.topic_clicks, click("u", "a", 1))
-    take_snapshot(settings, tmp_path / "set", Wanted())
-    groups = AdminClient(librdkafka_config(settings)).list_consumer_groups().result(30).valid
-    assert f"{settings.app_id}-snapshot" not in {group.group_id for group in groups}
-
-
-def test_what_is_missing_is_named(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="no such topic: nowhere"):
-        take_snapshot(
-            msgspec.structs.replace(settings, topic_reader_labels="nowhere"),
-            tmp_path / "set",
-            Wanted(),
-        )
-    with pytest.raises(UnavailableError, match="FRONTPAGE_KAFKA_BOOTSTRAP"):
-        TopicReader(Settings(kafka_bootstrap="127.0.0.1:1"), silence_s=1.0).find(["clicks"])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ended_by_sigterm_it_leaves_nothing_of_its_readers(
-    settings: Settings, publish: Publish, tmp_path: Path
-) -> None:
-    publish(settings.topic_clicks, *(click("u", "a", hour) for hour in range(10)))
-    code = (
-        "import worker.snapshot as it, time, worker.cli\n"
-        "it.split_of = lambda user: time.sleep(60)\n"  # stops amid the writing
-        "worker.cli.main()\n"
-    )
-    labels = tmp_path / "labels.jsonl"
-    labels.write_text('{"user_id":"u","age":40}\n')
-    arguments = ["snapshot", str(tmp_path / "out" / "set"), "--labels", str(labels)]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment(settings))
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob(".set-*")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 128 + signal.SIGTERM
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--from", "yesterday"],
-        ["--from", "2026-11-01"],
-        ["--from", "5", "--until", "5"],
-        ["--income-groups", "1"],
-        ["--income-groups", "low,,high"],
-        ["--income-groups", "low,low"],
-    ],
-)
-def test_wrong_options_are_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
-    result = CliRunner().invoke(snapshot, [str(tmp_path / "set"), *arguments])
-    assert result.exit_code == 2
-
-
-def test_it_reads_over_tls_with_a_password(tmp_path: Path) -> None:
-    try:
-        with kafka_broker(tmp_path / "kafka", security="sasl_ssl") as kafka:
-            settings = installed(
-                Settings(
-                    kafka_bootstrap=kafka.bootstrap_servers,
-                    kafka_security_protocol="SASL_SSL",
-                    kafka_sasl_mechanism=kafka.facts["mechanism"],  # type: ignore[arg-type]
-                    kafka_username=kafka.facts["username"],
-                    kafka_password=kafka.facts["password"],
-                    kafka_ca_file=Path(kafka.facts["ca_file"]),
-                )
-            )
-            publisher(settings)(settings.topic_clicks, click("u", "a", 1))
-            assert take_snapshot(settings, tmp_path / "set", Wanted()).clicks == 1
-    except BrokerUnavailableError as error:
-        pytest.skip(str(error))
 
 
 def unpacked(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from schemas.preferences import newest, pack_preferences, time_of
 from schemas.records import Preferences
 from schemas.showings import MAX_SHOWINGS, pack_showings
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
-from tests.unit.test_recommender import NOBODY, PLAIN, click, many, recommender, see, shown
+from tests.unit.recommenders import NOBODY, PLAIN, click, many, recommender, see, shown
 from worker.catalogue import Catalogue
 from worker.recommend.barred import Limits
 from worker.recommend.options import Filters, Options, Selection

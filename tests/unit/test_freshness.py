@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.unit.catalogues import article, catalogue
-from tests.unit.test_recommender import (
-    NOW_MS,
-    PLAIN,
-    click,
-    history,
-    see,
-    shown,
-)
+from tests.unit.catalogues import NOW_MS, article, catalogue, history
+from tests.unit.recommenders import PLAIN, click, see, shown
 from worker.recommend.options import Options
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics

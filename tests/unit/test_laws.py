@@ -15,7 +15,7 @@ from schemas.showings import IMPRESSION_BYTES, pack_showings
 from schemas.timestamps import MAX_RFC3339_MS, from_ms, to_ms
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue
 from tests.unit.catalogues import history as history_of
-from tests.unit.test_recommender import PLAIN, click, recommender, see, shown
+from tests.unit.recommenders import PLAIN, click, recommender, see, shown
 from worker.bygone import CLOCKS_DIFFER_MS, Sieve, later_entries
 from worker.recommend.options import Options
 

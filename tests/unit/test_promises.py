@@ -1,13 +1,8 @@
 """Every test that a document names as its evidence exists."""
 
-import ast
-import re
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+from tests.named_tests import NAMED, ROOT, is_test
 
 
 def section(name: str, heading: str) -> str:
@@ -22,10 +17,7 @@ THREATS = (ROOT / "docs" / "threat-model.md").read_text()
 
 @pytest.mark.parametrize(("path", "name"), sorted({*NAMED.findall(PROMISES + THREATS)}))
 def test_a_named_test_exists(path: str, name: str) -> None:
-    tree = ast.parse((ROOT / path).read_text())
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    assert name in {each.name for each in tree.body if isinstance(each, kinds)}
-    assert name.startswith("test_")
+    assert is_test(path, name)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from schemas.records import DeadLetter
 from schemas.topics import Topics
 from worker.chunks import Record
 from worker.intake import BadMessage, decoder_of, sort_records
-from worker.metrics import REASONS, Metrics
+from worker.metrics import REASONS, STAGES, Metrics
 from worker.top.figures import History, TopicFigures, WorkerFigures
 from worker.top.scrape import Scrape, Silence, parse
 from worker.top.screen import Look, columns, render
@@ -202,7 +202,7 @@ def test_a_frame_fits_the_window_and_says_the_same_without_colours(
 def test_everything_is_seen_in_the_smallest_window() -> None:
     text = "\n".join(render(busy(), Look(80, 24, False, True)))
     assert "make the window higher" not in text
-    for said in ("TOPIC", "WORKER", "STAGE", "TROUBLE", "HOT TAGS"):
+    for said in ("TOPIC", "WORKER", "STAGE", *STAGES, "TROUBLE", "HOT TAGS"):
         assert said in text
     assert render(busy(), Look(80, 12, False, True))[-1] == "… make the window higher"
 

@@ -40,8 +40,10 @@ _FADED = -30.0
 PLACE_BITS = 24
 """Of the keys by which articles are put in order: the lowest are their places."""
 
+BLOCK = 256
+"""Articles that are gone through at a time."""
+
 _OLDEST_MS = (1 << (63 - PLACE_BITS)) - 1
-_BLOCK = 256
 _AGES = np.asarray(AGES_MS, dtype=np.int64)
 _NEWCOMER_FADES = tuple(HALF_LIVES_H.index(hours) for hours in NEWCOMER_HALF_LIVES_H)
 
@@ -164,10 +166,10 @@ def _measure_clicks(
         _add_alike(_LOG_FLOOR, num_others, NEWCOMERS + h, sums, squares)
     _add_alike(never, num_others, SINCE_LAST, sums, squares)
     _add_alike(np.float32(1.0), num_others, UNCLICKED, sums, squares)
-    quiet_ms, fade, faded = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    scratch = np.empty(_BLOCK, dtype=np.int64)
-    for start in range(0, len(clicked), _BLOCK):
-        places = clicked[start : start + _BLOCK]
+    quiet_ms, fade, faded = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    scratch = np.empty(BLOCK, dtype=np.int64)
+    for start in range(0, len(clicked), BLOCK):
+        places = clicked[start : start + BLOCK]
         num = len(places)
         for at in range(num):
             quiet_ms[at] = max(now_ms - items.last_ms[offered[places[at]]], 0)
@@ -226,10 +228,10 @@ def _measure_ages(
 ) -> int:
     """Write ages, 0 where not known, kinds, and keys; return how many ages are known."""
     num_dated = 0
-    age_ms, quiet_ms, since_ms = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    scratch, kinds = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
-    for start in range(0, len(offered), _BLOCK):
-        num = min(_BLOCK, len(offered) - start)
+    age_ms, quiet_ms, since_ms = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    scratch, kinds = np.empty(BLOCK, dtype=np.int64), np.empty(BLOCK, dtype=np.int64)
+    for start in range(0, len(offered), BLOCK):
+        num = min(BLOCK, len(offered) - start)
         for at in range(num):
             item = offered[start + at]
             last_ms, first_ms, since = items.last_ms[item], items.first_ms[item], published_ms[item]
@@ -276,9 +278,9 @@ def _measure_showings(
     if not shown:
         return False
     rate = (clicked + 1.0) / (shown + 10.0)
-    scratch = np.empty(_BLOCK, dtype=np.int64)
-    times, through = np.empty(_BLOCK), np.empty(_BLOCK)
-    places = np.empty(_BLOCK, dtype=np.int64)
+    scratch = np.empty(BLOCK, dtype=np.int64)
+    times, through = np.empty(BLOCK), np.empty(BLOCK)
+    places = np.empty(BLOCK, dtype=np.int64)
     num = 0
     for place in range(len(offered)):
         item = offered[place]
@@ -289,81 +291,8 @@ def _measure_showings(
             times[num] = items.shown[item, 0] + 1.0
             places[num] = place
             num += 1
-        if num == _BLOCK or (num and place == len(offered) - 1):
+        if num == BLOCK or (num and place == len(offered) - 1):
             _write_logs(times[:num], scratch, places, SHOWN, out, sums, squares)
             _write_logs(through[:num], scratch, places, CLICK_THROUGH, out, sums, squares)
             num = 0
     return True
-
-
-@compiled
-def settle(
-    columns: NDArray[np.float32],
-    offered: NDArray[np.int32],
-    kind: NDArray[np.int32],
-    means: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    weights: NDArray[np.float32],
-    place_of: NDArray[np.int32],
-    of_kind: NDArray[np.float32],
-) -> None:
-    """Take the means from what was measured, (A, M), and scale it, in place.
-
-    weights: (A, kinds), added for each kind of article. place_of: (N,), filled with the places of
-    those on offer. of_kind: (M,), what is added to the score of each for its kind.
-    """
-    factors = scale[:NUM_ARTICLE].astype(np.float32)
-    kinds = np.empty(_BLOCK, dtype=np.int64)
-    for start in range(0, len(offered), _BLOCK):
-        num = min(_BLOCK, len(offered) - start)
-        own = of_kind[start : start + num]
-        own[:] = 0.0
-        for at in range(num):
-            place_of[offered[start + at]] = start + at
-            kinds[at] = kind[offered[start + at]]
-        for feature in range(NUM_ARTICLE):
-            values, added = columns[feature, start : start + num], weights[feature]
-            mean, factor = means[feature], factors[feature]
-            if feature == AGE:
-                for at in range(num):
-                    centred = np.float32(values[at] - mean) * factor
-                    values[at] = centred if values[at] != 0.0 else values[at]
-            else:
-                for at in range(num):
-                    values[at] = np.float32(values[at] - mean) * factor
-            for at in range(num):
-                own[at] += added[np.uint64(kinds[at])] * values[at]
-
-
-@compiled
-def weigh(
-    columns: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    of_kind: NDArray[np.float32],
-    offered: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    keys: NDArray[np.int64],
-) -> None:
-    """Write the scores, (N,), of the articles on offer by weights, (A,), and their kinds.
-
-    keys: (M,), in whose order articles are best first, and of equal scores the first first; the
-    place of each is in the lowest `PLACE_BITS`.
-    """
-    score = np.empty(_BLOCK, dtype=np.float32)
-    bits = score.view(np.int32)
-    for start in range(0, len(offered), _BLOCK):
-        num = min(_BLOCK, len(offered) - start)
-        score[:] = 0.0
-        for feature in range(NUM_ARTICLE):
-            values, weight = columns[feature, start : start + num], weights[feature]
-            for at in range(num):
-                score[at] += weight * values[at]
-        added = of_kind[start : start + num]
-        for at in range(num):
-            score[at] += added[at]
-        for at in range(num):
-            scores[offered[start + at]] = score[at]
-        for at in range(num):
-            # The bits of numbers ascend with them; those of negative ones descend.
-            rank = np.int64(bits[at]) ^ (np.int64(bits[at] >> 31) & 0x7FFFFFFF)
-            keys[start + at] = (-rank << PLACE_BITS) + (start + at)

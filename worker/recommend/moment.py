@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.compiled import compiled
-from worker.recommend.article_features import PLACE_BITS, SOON_MS, measure, settle, weigh
+from worker.recommend.article_features import PLACE_BITS, SOON_MS, measure
+from worker.recommend.article_scores import settle, weigh
 from worker.recommend.features import (
     AGE_ROWS,
     GAP_ROWS,

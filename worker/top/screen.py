@@ -217,7 +217,7 @@ def _workers(frame: Frame) -> Block:
 
 
 def _stages(frame: Frame, look: Look) -> Block:
-    lines: Block = [[Span(f"{'STAGE':<9}{'a batch':>9}  share of time", "head")]]
+    lines: Block = [[Span(f"{'STAGE':<9}{'mean':>9}  share of time", "head")]]
     for name, stage in frame.total.stages.items():
         share = min(1.0, stage.share or 0.0)
         bar = ("█" if look.unicode else "#") * round(share * 16)
