@@ -61,8 +61,10 @@ class EntrySorter:
             self._write(self._merged(oldest))
             for path in oldest:
                 path.unlink()
-        self._chunk.sort()
-        yield from self._merged(self._runs) if self._runs else self._distinct(iter(self._chunk))
+        # Given away, so that it does not stay in memory when it has been read.
+        chunk, self._chunk = self._chunk, []
+        chunk.sort()
+        yield from self._merged(self._runs) if self._runs else self._distinct(iter(chunk))
 
     def _spill(self) -> None:
         self._chunk.sort()
