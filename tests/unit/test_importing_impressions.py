@@ -171,11 +171,12 @@ def test_without_a_column_the_clicks_say_what_was_clicked(tmp_path: Path) -> Non
         f"E,u1,{NOON + 10 * MINUTE},a1\n"
         f"F,u1,{NOON - 60 * MINUTE},a1\n"
         f"G,u1,{NOON + 101 * MINUTE},a1\n"
+        f"H,u0,{NOON - 20 * MINUTE},a1\n"  # before the first click, which it led to
     )
     source = write_source(tmp_path, "imp_id,user_id,time,article_id\n" + rows, clicks)
     impressions, report = imported(source)
     assert {each.impression_id: each.clicked for each in impressions} == {
-        "A": [], "B": ["a1"], "C": [], "D": ["a3"], "E": [],
+        "A": [], "B": ["a1"], "C": [], "D": ["a3"], "E": [], "H": ["a1"],
     }  # fmt: skip
     assert report.left_out == {"impressions at a time of which there are no clicks": 2}
     impressions, report = imported(source, click_window_minutes=50)
