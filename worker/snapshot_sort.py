@@ -15,6 +15,9 @@ from schemas.timestamps import to_ms
 CHUNK_SIZE = 500_000
 """Clicks sorted in memory at once: about 60 MB with ids of ten characters."""
 
+CHUNK_BYTES = 1 << 26
+"""Bytes sorted in memory at once, whatever there are of them: an impression may hold 1,000 ids."""
+
 MOST_RUNS = 128
 """Sorted files that are merged at once, each an open file."""
 
@@ -30,14 +33,19 @@ class EntrySorter:
     """Take byte strings in any order; give the distinct ones, smallest first.
 
     Sorted files are written to `directory`, which must exist and belong to this sorter alone,
-    whenever `chunk_size` entries are in memory.
+    whenever `chunk_size` entries, or `chunk_bytes` of them, are in memory.
     """
 
     def __init__(
-        self, directory: Path, chunk_size: int = CHUNK_SIZE, most_runs: int = MOST_RUNS
+        self,
+        directory: Path,
+        chunk_size: int = CHUNK_SIZE,
+        most_runs: int = MOST_RUNS,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self._directory = directory
-        self._chunk_size = chunk_size
+        self._chunk_size, self._chunk_bytes = chunk_size, chunk_bytes
+        self._num_bytes = 0
         self._most_runs = most_runs
         self._chunk: list[bytes] = []
         self._runs: list[Path] = []
@@ -49,7 +57,8 @@ class EntrySorter:
     def add(self, entry: bytes) -> None:
         """Take an entry."""
         self._chunk.append(entry)
-        if len(self._chunk) >= self._chunk_size:
+        self._num_bytes += len(entry)
+        if len(self._chunk) >= self._chunk_size or self._num_bytes >= self._chunk_bytes:
             self._spill()
 
     def sorted(self) -> Iterator[bytes]:
@@ -61,13 +70,15 @@ class EntrySorter:
             self._write(self._merged(oldest))
             for path in oldest:
                 path.unlink()
-        self._chunk.sort()
-        yield from self._merged(self._runs) if self._runs else self._distinct(iter(self._chunk))
+        # Given away, so that it does not stay in memory when it has been read.
+        chunk, self._chunk = self._chunk, []
+        chunk.sort()
+        yield from self._merged(self._runs) if self._runs else self._distinct(iter(chunk))
 
     def _spill(self) -> None:
         self._chunk.sort()
         self._write(self._distinct(iter(self._chunk)))
-        self._chunk = []
+        self._chunk, self._num_bytes = [], 0
 
     def _write(self, entries: Iterator[bytes]) -> None:
         path = self._directory / f"run-{self.num_written}"

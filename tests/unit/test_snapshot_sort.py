@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Click
-from worker.snapshot_sort import ClickSorter
+from worker.snapshot_sort import ClickSorter, EntrySorter
 
 clicks = st.builds(
     Click,
@@ -41,6 +41,18 @@ def test_no_more_than_a_chunk_stays_in_memory(tmp_path: Path) -> None:
     assert sorter.num_written == 9
     assert [click.timestamp for click in sorter.sorted()] == list(range(1, 96))
     assert len(list(tmp_path.iterdir())) <= 4
+
+
+def test_long_entries_fill_a_chunk_sooner(tmp_path: Path) -> None:
+    sorter = EntrySorter(tmp_path, chunk_size=10, chunk_bytes=100)
+    entries = [bytes([200 - number]) * 40 for number in range(7)]
+    for entry in entries:
+        sorter.add(entry)
+    assert sorter.num_written == 2  # of three entries each
+    for number in range(9):
+        sorter.add(bytes([number]))
+    assert sorter.num_written == 3  # the one left over and nine short ones
+    assert list(sorter.sorted()) == sorted([*entries, *(bytes([number]) for number in range(9))])
 
 
 def test_the_order_does_not_depend_on_what_came_first(tmp_path: Path) -> None:

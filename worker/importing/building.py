@@ -1,6 +1,7 @@
 """A reading set under construction: records in any order in, files in time order out.
 
-Held in memory: the ids of articles and of labelled readers, and one chunk of clicks or impressions.
+Held in memory: the ids of articles and of labelled readers, and a chunk each of clicks, impressions
+and rows of impressions.
 """
 
 from collections import Counter
@@ -12,9 +13,9 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from schemas.reading_set import Reader
-from schemas.records import MAX_MESSAGE_BYTES, Article, Click, Impression
+from schemas.records import MAX_IMPRESSION_ARTICLES, MAX_MESSAGE_BYTES, Article, Click, Impression
 from schemas.timestamps import from_ms, to_ms
-from worker.importing.problems import Problems
+from worker.importing.impressions import TOO_MANY, ImpressionRows, ShownRow
 from worker.set_files import BUFFER_BYTES, write_lines
 from worker.snapshot_sort import CHUNK_SIZE, ClickSorter, EntrySorter
 
@@ -47,11 +48,13 @@ class Building:
         OSError: from every method, when the disk refuses.
     """
 
-    def __init__(self, staging: Path, problems: Problems, chunk_size: int = CHUNK_SIZE) -> None:
-        self._staging, self._problems = staging, problems
+    def __init__(
+        self, staging: Path, chunk_size: int = CHUNK_SIZE, click_window_ms: int = 0
+    ) -> None:
+        self._staging = staging
         self._stack = ExitStack()
         work = Path(self._stack.enter_context(TemporaryDirectory(dir=staging)))
-        for name in ("clicks", "impressions"):
+        for name in ("clicks", "impressions", "shown"):
             (work / name).mkdir()
         self._clicks = ClickSorter(work / "clicks", chunk_size)
         self._impressions = EntrySorter(work / "impressions", chunk_size)
@@ -64,6 +67,9 @@ class Building:
         self._readers: dict[str, Reader] = {}
         self.left_out: Counter[str] = Counter()
         self.noticed: Counter[str] = Counter()
+        self._shown = ImpressionRows(
+            work / "shown", chunk_size, click_window_ms, self.left_out, self.noticed
+        )
 
     def __enter__(self) -> "Building":
         return self
@@ -91,7 +97,10 @@ class Building:
             self.left_out["clicks without consent"] += 1
 
     def add_impression(self, impression: Impression) -> None:
-        """Take an impression."""
+        """Take an impression, unless a record cannot hold it."""
+        if len(impression.candidates) > MAX_IMPRESSION_ARTICLES:
+            self.left_out[TOO_MANY] += 1
+            return
         time = to_ms(impression.timestamp).to_bytes(_TIME_BYTES, "big")
         shown: _Shown = (
             impression.user_id,
@@ -100,6 +109,10 @@ class Building:
             impression.clicked,
         )
         self._impressions.add(time + _pack.encode(shown))
+
+    def add_shown(self, row: ShownRow) -> None:
+        """Take an article that was shown, a part of an impression."""
+        self._shown.add(row)
 
     def add_readers(self, readers: Iterable[Reader]) -> None:
         """Take readers; of two with the same id the later one counts."""
@@ -145,15 +158,34 @@ class Building:
             silent.discard(click.user_id)
             if click.article_id not in self._lines:
                 self.noticed["clicks on articles that the set does not hold"] += 1
+            self._shown.add_click(click)
             yield click
 
     def _write_impressions(self) -> int:
-        impressions = map(_unpacked, self._impressions.sorted())
-        count = write_lines(self._staging, "impressions", map(_json.encode, impressions))
+        for impression in self._shown.impressions():
+            self.add_impression(impression)
+        count = write_lines(self._staging, "impressions", self._impression_lines())
         self.left_out["repeated impressions"] = self._impressions.num_repeated
         if not count:
             (self._staging / "impressions.jsonl.gz").unlink()
         return count
+
+    def _impression_lines(self) -> Iterator[bytes]:
+        """Yield the impressions in time order, looking for what does not fit together."""
+        num_clicked = num_impressions = 0
+        for impression in map(_unpacked, self._impressions.sorted()):
+            line = _json.encode(impression)
+            if len(line) > MAX_MESSAGE_BYTES:
+                self.left_out[f"impressions longer than {MAX_MESSAGE_BYTES:,} bytes"] += 1
+                continue
+            self.noticed["articles shown that the set does not hold"] += sum(
+                article_id not in self._lines for article_id in impression.candidates
+            )
+            num_impressions += 1
+            num_clicked += len(impression.clicked)
+            yield line
+        if not num_clicked:
+            self.noticed["impressions, and nothing was clicked in any"] = num_impressions
 
 
 def _unpacked(entry: bytes) -> Impression:

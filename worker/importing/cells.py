@@ -19,6 +19,7 @@ MALE = frozenset({"male", "m", "man"})
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _SECONDS_BELOW = 1e11  # as seconds the year 5138, as milliseconds March 1973
 _NO = frozenset({"false", "0", "no", "n", "f"})
+_YES = frozenset({"true", "1", "yes", "y", "t"})
 
 
 def text_of(value: Any) -> str | None:
@@ -113,6 +114,24 @@ def consent_of(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     return (id_of(value) or "").casefold() not in _NO
+
+
+def clicked_of(value: Any) -> bool:
+    """Return whether a cell says that something was clicked.
+
+    >>> clicked_of("Yes"), clicked_of(0), clicked_of("1.0"), clicked_of(True)
+    (True, False, True, True)
+
+    Raises:
+        UnreadableError: when it says neither, as an empty one does.
+    """
+    if isinstance(value, bool):
+        return value
+    # "1.0" is what many tools write for 1 in a column with a hole in it.
+    word = (id_of(value) or "").casefold().removesuffix(".0")
+    if word in _YES or word in _NO:
+        return word in _YES
+    raise UnreadableError("clicked is neither yes nor no")
 
 
 class Times:

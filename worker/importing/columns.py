@@ -51,6 +51,23 @@ TABLES: dict[str, dict[str, Field]] = {
         "event_id": Field(("event_id", "click_id", "id")),
         "consent": Field(("consent",)),
     },
+    "impressions": {
+        # Never a mere "id": that is one of the row, and each row would be an impression.
+        "impression_id": Field(
+            ("impression_id", "impr_id", "imp_id", "request_id", "page_view_id", "pageview_id",
+             "slate_id", "recommendation_id")
+        ),
+        "user_id": Field(_USER_IDS, required=True),
+        "timestamp": Field(
+            ("timestamp", "time", "shown_at", "impression_time", "displayed_at", "served_at",
+             "event_time", "ts", "datetime", "created_at", "date"),
+            required=True,
+        ),
+        "article_id": Field((*_ARTICLE_IDS, "article", "item"), required=True),
+        "clicked": Field(("clicked", "is_clicked", "was_clicked", "is_click", "click", "label")),
+        "position": Field(("position", "pos", "rank", "slot")),
+        "consent": Field(("consent",)),
+    },
     "users": {
         "user_id": Field((*_USER_IDS, "id"), required=True),
         "age": Field(("age", "age_years")),

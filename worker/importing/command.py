@@ -22,6 +22,9 @@ _FILE = click.Path(path_type=Path)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--articles", type=_FILE, help="The articles' file or folder, if not articles.csv.")
 @click.option("--clicks", type=_FILE, help="The clicks' file or folder, if not clicks.csv.")
+@click.option(
+    "--impressions", type=_FILE, help="The impressions' file or folder, if not impressions.csv."
+)
 @click.option("--users", type=_FILE, help="The labels' file or folder, if not users.csv.")
 @click.option(
     "--map",
@@ -64,6 +67,16 @@ _FILE = click.Path(path_type=Path)
     help="MIND: put the clicks of a reader's history, which have no time, before the reader's "
     "first impression, a minute apart.",
 )
+@click.option(
+    "--click-window",
+    "click_window_minutes",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="MINUTES",
+    help="Of impressions that do not say what was clicked: a click counts for the last showing of "
+    "its article to the reader, if that was at most so long before.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def import_command(
     source: Path,
@@ -75,9 +88,10 @@ def import_command(
 ) -> None:
     """Turn the folder SOURCE into OUT, a reading set to train on.
 
-    SOURCE holds articles, clicks and, for training, users (labels), each a file .csv, .csv.gz,
-    .tsv, .tsv.gz or .parquet, or a folder of such files; or it is a MIND-format folder (news.tsv,
-    behaviors.tsv). Columns are found by their names unless told; which was taken for what goes to
+    SOURCE holds articles, clicks and, for training, users (labels), and where it is known what was
+    shown, impressions (a row for each article shown), each a file .csv, .csv.gz, .tsv, .tsv.gz or
+    .parquet, or a folder of such files; or it is a MIND-format folder (news.tsv, behaviors.tsv).
+    Columns are found by their names unless told; which was taken for what goes to
     standard error. What cannot be read is left out and reported, by line, without what it said.
 
     Of a MIND-format folder clicks come from impressions, impressions are kept, a news item counts
@@ -99,7 +113,7 @@ def import_command(
     form = msgspec.structs.replace(
         form, **{name: value for name, value in told.items() if value is not None}
     )
-    files = {name: chosen.pop(name) for name in ("articles", "clicks", "users")}
+    files = {name: chosen.pop(name) for name in ("articles", "clicks", "impressions", "users")}
     options = Options(
         columns=columns,
         format=form,

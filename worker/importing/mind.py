@@ -20,7 +20,7 @@ from pathlib import Path
 
 from schemas.decode import check_id, checked_article, checked_click
 from schemas.errors import InvalidMessageError, ReadingSetError
-from schemas.records import MAX_IMPRESSION_ARTICLES, Article, Click, Impression
+from schemas.records import Article, Click, Impression
 from schemas.timestamps import from_ms, to_ms
 from worker.importing.building import Building
 from worker.importing.cells import tags_of, zone_of
@@ -87,10 +87,7 @@ class Mind:
                 self._first_seen[user_id] = min(seen, (time_ms, line))
             for article_id in impression.clicked:
                 building.add_click(Click(user_id=user_id, article_id=article_id, timestamp=time_ms))
-            if len(impression.candidates) > MAX_IMPRESSION_ARTICLES:
-                building.left_out[f"impressions of more than {MAX_IMPRESSION_ARTICLES:,}"] += 1
-            else:
-                building.add_impression(impression)
+            building.add_impression(impression)
 
     def _impression(self, cells: list[str]) -> Impression:
         impression_id, user_id, time, _, shown = cells

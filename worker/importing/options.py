@@ -50,6 +50,7 @@ class MapFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     articles: dict[str, _Column] = {}
     clicks: dict[str, _Column] = {}
+    impressions: dict[str, _Column] = {}
     users: dict[str, _Column] = {}
     format: Format = Format()
 
@@ -66,6 +67,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None
     licence: str | None = None
     with_history: bool = False
+    click_window_minutes: int = 30
+    """Until when a click counts for an impression that does not say what was clicked."""
 
 
 def read_map(path: Path | None) -> tuple[dict[str, Given], Format]:

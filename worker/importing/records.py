@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, cast, get_args
 
-from schemas.decode import check_id, checked_article, checked_click
+from schemas.decode import check_id, check_timestamp, checked_article, checked_click
 from schemas.errors import InvalidMessageError
 from schemas.reading_set import Reader, Split, split_of
 from schemas.records import Article, Click
@@ -13,6 +13,7 @@ from worker.importing.cells import (
     FEMALE,
     MALE,
     Times,
+    clicked_of,
     consent_of,
     gender_of,
     id_of,
@@ -21,6 +22,7 @@ from worker.importing.cells import (
     text_of,
 )
 from worker.importing.columns import Columns
+from worker.importing.impressions import ShownRow
 from worker.importing.options import Options
 from worker.importing.problems import Problems, UnreadableError
 from worker.importing.tables import Table
@@ -73,17 +75,35 @@ class Records:
         """Yield the clicks."""
         for row in self._rows(table, columns):
             try:
-                timestamp_ms = self._times.read(row.cell("timestamp"))
-                if timestamp_ms is None:
-                    raise UnreadableError("no timestamp")
                 click = Click(
+                    timestamp=self._needed_time(row),
                     user_id=row.needed_id("user_id"),
                     article_id=row.needed_id("article_id"),
-                    timestamp=timestamp_ms,
                     event_id=id_of(row.cell("event_id")),
                     consent=consent_of(row.cell("consent")),
                 )
                 yield checked_click(click, self._now_ms)
+            except (UnreadableError, InvalidMessageError) as error:
+                row.refuse(error)
+
+    def shown(self, table: Table, columns: Columns) -> Iterator[ShownRow]:
+        """Yield the rows of impressions; what was clicked is None where no column says it."""
+        says_clicked = "clicked" in columns.of
+        for row in self._rows(table, columns):
+            try:
+                shown = ShownRow(
+                    time_ms=self._needed_time(row),
+                    user_id=row.needed_id("user_id"),
+                    article_id=row.needed_id("article_id"),
+                    impression_id=id_of(row.cell("impression_id")),
+                    clicked=clicked_of(row.cell("clicked")) if says_clicked else None,
+                    position=row.optional("position", number_of),
+                    consent=consent_of(row.cell("consent")),
+                )
+                check_timestamp(shown.time_ms, self._now_ms)
+                for identifier in (shown.user_id, shown.article_id, shown.impression_id):
+                    check_id(identifier or "")
+                yield shown
             except (UnreadableError, InvalidMessageError) as error:
                 row.refuse(error)
 
@@ -113,6 +133,13 @@ class Records:
             at += len(of_field)
         for line, cells in table.rows(names, self._problems):
             yield _Row(table.path.name, line, cells, places, self._problems)
+
+    def _needed_time(self, row: "_Row") -> int:
+        """Return the epoch milliseconds of a row that must have a time."""
+        timestamp_ms = self._times.read(row.cell("timestamp"))
+        if timestamp_ms is None:
+            raise UnreadableError("no timestamp")
+        return timestamp_ms
 
     def _published(self, cell: Any) -> datetime | None:
         timestamp_ms = self._times.read(cell)

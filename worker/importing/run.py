@@ -13,7 +13,7 @@ from schemas.errors import ReadingSetError
 from schemas.reading_set import DatasetInfo
 from worker.importing.building import Building, Written
 from worker.importing.columns import TABLES, Columns, choose
-from worker.importing.mind import Mind, is_mind
+from worker.importing.mind import MINUTE_MS, Mind, is_mind
 from worker.importing.options import Options
 from worker.importing.problems import Problems, Unread
 from worker.importing.records import Records
@@ -57,8 +57,13 @@ def import_set(
     # As a worker does, refuse what is dated more than a day ahead of now.
     now_ms = int(time.time() * 1000)
     mind = is_mind(source) and not options.files.keys() & {"articles", "clicks"}
+    if mind and "impressions" in options.files:
+        raise ReadingSetError(f"{source}: the impressions of a MIND-format folder are its own")
     try:
-        with staged(out) as staging, Building(staging, problems, chunk_size) as building:
+        with (
+            staged(out) as staging,
+            Building(staging, chunk_size, options.click_window_minutes * MINUTE_MS) as building,
+        ):
             records = Records(options, problems, now_ms)
             if mind:
                 _read_mind(source, options, problems, now_ms, building, records, tell)
@@ -108,6 +113,11 @@ def _read_tables(
     for table, columns in _open("clicks", source, options, tell):
         for click in _shown(records.clicks(table, columns), table.path.name):
             building.add_click(click)
+    for table, columns in _open("impressions", source, options, tell, needed=False):
+        if "clicked" not in columns.of:
+            tell(f"{table.path.name}: what was clicked follows from the clicks (--click-window)")
+        for row in _shown(records.shown(table, columns), table.path.name):
+            building.add_shown(row)
     for table, columns in _open("users", source, options, tell, needed=False):
         building.add_readers(records.readers(table, columns))
 
