@@ -36,9 +36,10 @@ MAX_ENTRIES = 10_000
 
 CHECKPOINT_ENTRIES = 2000
 CHECKPOINT_S = 30.0
-REST = 10.0
+REST = 50.0
 """How much longer than a fit took the next one waits; a worker that catches up counts in seconds
-what makes ten fits due, and has other things to do."""
+what makes ten fits due, and has other things to do. A fit takes a core for half a second at most,
+in which clicks wait for others."""
 
 LOCK_MS = 20_000
 """Nobody else writes a checkpoint for so long after one was begun."""
