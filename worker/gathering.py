@@ -17,7 +17,8 @@ class Turn:
     """What batches of one topic take in turns.
 
     A batch holds `work` until its results are stored, and `delivery` from then until they have
-    arrived; it takes the second before it lets go of the first, so that batches stay in order.
+    arrived; it asks for the second at the moment it lets go of the first, so that batches stay in
+    order, and waits for it while the next is made.
     """
 
     def __init__(self) -> None:

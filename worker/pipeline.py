@@ -165,11 +165,10 @@ class Pipeline:
             sieve = Sieve(intake.sent_ms)
             async with self._gate.work():
                 updates = await self._take(intake, sieve)
-            await turn.delivery.acquire()
-        try:
-            await self._deliver(updates, intake.bad, sieve, num_withdrawals, began, spans)
-        finally:
-            turn.delivery.release()
+        # Next in line from here on: nothing is awaited in between.
+        async with turn.delivery:
+            await self._deliver(updates, intake.bad, began, spans)
+        await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
         self._compare(updates)
         self._metrics.sorted_out(records, intake)
 
@@ -301,25 +300,22 @@ class Pipeline:
             num_withdrawals, sieve = self._erasures.num_withdrawals, Sieve({})
             began = self._overtaken.now()
             updates = await self._update({user_id: [] for user_id in part}, sieve)
-            await self._deliver(updates, (), sieve, num_withdrawals, began)
+            await self._deliver(updates, (), began)
+            await self._erasures.look_again(updates, sieve.erased, num_withdrawals)
         await self._serving.readers.done_waiting(waiting)
 
     async def _deliver(
         self,
         updates: Sequence[Update],
         bad: Collection[BadMessage],
-        sieve: Sieve,
-        num_withdrawals: int,
         began: Moment,
         spans: Mapping[str, Span] | None = None,
     ) -> None:
         """Send what was stored and what is bad, and wait until all of it has arrived.
 
-        num_withdrawals, began: as they were before anything was read; see `Erasures.look_again`
-        and `Overtaken`.
+        began: before anything was read; see `Overtaken`.
         """
         await self._delivery.deliver(updates, bad, spans)
         while updates and self._overtaken.is_possible(began):
             began = self._overtaken.now()
             await self._delivery.deliver(await self._overtaken.newer(updates))
-        await self._erasures.look_again(updates, sieve.erased, num_withdrawals)

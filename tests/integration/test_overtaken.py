@@ -8,7 +8,6 @@ import pytest
 from schemas import keys
 from schemas.history import article_ref, merge, pack_entry
 from schemas.topics import Topics
-from worker.bygone import Sieve
 from worker.delivery import Delivery
 from worker.erasure_store import ErasureStore
 from worker.erasures import Erasures
@@ -93,7 +92,7 @@ async def test_who_may_have_been_overtaken_sends_what_holds(
 
     world.happens.append(successor_stores)
     began = overtaken(client, world).now()
-    await pipeline(client, world)._deliver([first], (), Sieve({}), 0, began)
+    await pipeline(client, world)._deliver([first], (), began)
     assert world.last(TOPICS.profiles, "u") == f'{{"p":{newest}}}'.encode()
     assert world.last(TOPICS.recommendations, "u") == f'{{"r":{newest}}}'.encode()
 
@@ -111,7 +110,7 @@ async def test_it_looks_again_until_nobody_can_have_come_between(
 
     world.happens += [another_stores, another_stores]
     began = overtaken(client, world).now()
-    await pipeline(client, world)._deliver(versions[:1], (), Sieve({}), 0, began)
+    await pipeline(client, world)._deliver(versions[:1], (), began)
     assert world.last(TOPICS.profiles, "u") == b'{"p":3}'
 
 
