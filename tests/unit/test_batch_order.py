@@ -1,4 +1,4 @@
-"""Batches are sent in the order in which they were stored, and none waits for that with its work."""
+"""Batches are sent in the order in which they are stored, and none waits for it with its work."""
 
 import asyncio
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def brokers() -> Brokers:
 
 
 @pytest.fixture
-def stored(brokers: Brokers) -> list[int]:
+def stored() -> list[int]:
     return []
 
 
