@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.catalogues import NOW_MS, article, catalogue, history
 from tests.unit.recommenders import PLAIN, click, see, shown
@@ -18,8 +19,11 @@ class Clock:
     """Stands still unless it is moved."""
 
     now_s = 1000.0
+    passes_s = 0.0
+    """Whenever it is looked at."""
 
     def __call__(self) -> float:
+        self.now_s += self.passes_s
         return self.now_s
 
 
@@ -54,6 +58,26 @@ def test_a_page_is_made_from_what_was_seen_lately(news_ms: int, clock_ms: int, f
     made, clock = made_with_clicks(OPTIONS)
     clock.now_s += clock_ms / 1000
     assert first(made, LATER_MS + news_ms) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "clock_s", "found"),
+    [(OPTIONS, 0.35, "a1"), (OPTIONS, 0.5, "a2"), (replace(OPTIONS, freshness_ms=0), 0.0, "a2")],
+)
+def test_a_look_that_took_long_is_kept_for_longer_and_in_a_replay_too(
+    options: Options, clock_s: float, found: str
+) -> None:
+    news = catalogue(*(article(f"a{at}", ["x"], age_h=100) for at in range(40)))
+    clock = Clock()
+    clock.passes_s = 0.05
+    made = Recommender(news, Statistics(64), options, clock)
+    click(made, "a1", LATER_MS, 20)
+    assert first(made, LATER_MS) == "a1"
+    clock.passes_s = 0.0
+    click(made, "a2", LATER_MS, 200)
+    made.statistics.num_changes += 1
+    clock.now_s += clock_s
+    assert first(made, LATER_MS + 5000) == found
 
 
 def test_a_look_does_not_become_younger_by_being_used() -> None:
