@@ -52,8 +52,12 @@ ELSEWHERE = {
     "torchrun ": (
         "tests/integration/test_resume_and_processes.py::test_the_train_command_runs_under_torchrun"
     ),
-    "FRONTPAGE_BUNDLE=./bundle docker compose up ": CONTAINERS,
+    "FRONTPAGE_BUNDLE=./bundle docker compose ": CONTAINERS,
     "docker compose up ": CONTAINERS,
+    # Asks the server that those containers hold.
+    'curl -H "Authorization: Bearer $FRONTPAGE_HTTP_TOKEN" ': (
+        "tests/integration/test_serve_reading.py::test_with_a_token_only_who_has_it_reads"
+    ),
     "kubectl ": CLUSTER,
     "kafka-consumer-groups.sh ": APACHE,
     # Of the table of commands.
@@ -129,8 +133,9 @@ def elsewhere(command: str) -> str | None:
 
 
 def rows(text: str) -> list[str]:
-    """Return the first command of each row of a table of commands."""
-    return re.findall(r"^\| `(frontpage [^`]+)`", text, re.MULTILINE)
+    """Return the commands in the first cell of each row of a table of commands."""
+    cells = re.findall(r"^\| (`frontpage .*?) \|", text, re.MULTILINE)
+    return [command for cell in cells for command in re.findall("`(frontpage [^`]+)`", cell)]
 
 
 def write_files(directory: Path, newsroom: Path, bundle: Path) -> None:
