@@ -10,7 +10,7 @@ import inspect
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 STAGES = {
@@ -134,14 +134,24 @@ class Clock:
         return plain
 
     def counted(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Return the function with its calls counted, those with a Kafka request by its kind."""
+        """Return the function with its calls counted, each when it is done.
+
+        Of a small stream all may be one batch, and it has begun when counting does.
+        """
+
+        async def count_when_done(result: Awaitable[Any]) -> Any:
+            try:
+                return await result
+            finally:
+                self.calls[name] += 1
 
         @functools.wraps(function)
         def counting(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if inspect.isawaitable(result):
+                return count_when_done(result)
             self.calls[name] += 1
-            if args and hasattr(args[-1], "API_KEY"):
-                self.calls[f"{name}: {type(args[-1]).__name__}"] += 1
-            return function(*args, **kwargs)
+            return result
 
         return counting
 
