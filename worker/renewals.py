@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from schemas.history import ENTRY_BYTES, merge
-from worker.batch_lessons import BatchLessons, Share
+from worker.batch_lessons import BatchLessons
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
 from worker.metrics import Metrics
@@ -56,13 +56,12 @@ class Renewals:
         user_ids = list(clicks)
         updates: list[ReaderUpdate] = []
         writes = []
-        share = self._lessons.begin()
         try:
             for start in range(0, len(user_ids), READERS_PER_PART):
                 part = slice(start, start + READERS_PER_PART)
                 own = {user_id: clicks[user_id] for user_id in user_ids[part]}
                 with self._metrics.stage("compute"):
-                    made = await self._make(own, held.of(part), now_ms, news_ms, share)
+                    made = await self._make(own, held.of(part), now_ms, news_ms, start == 0)
                 updates += made
                 writes.append(asyncio.create_task(self._write(made)))
                 for _ in range(STEPS_TO_SEND):
@@ -85,7 +84,7 @@ class Renewals:
         found: Held,
         now_ms: int,
         news_ms: int,
-        share: Share,
+        teaches: bool,
     ) -> list[ReaderUpdate]:
         """Return what is to be stored of the readers who have a click at all."""
         user_ids, held = list(clicks), found.histories
@@ -110,7 +109,7 @@ class Renewals:
             [page.membership for page in pages],
             news_ms,
             objections(preferences),
-            share,
+            teaches,
         )
         return [
             ReaderUpdate(

@@ -155,35 +155,11 @@ def test_before_a_click_there_is_what_came_earlier() -> None:
     assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]
 
 
-def test_a_batch_whose_first_part_may_not_teach_teaches_nothing() -> None:
-    now_s = [0.0]
+def test_a_later_part_of_a_batch_counts_and_teaches_nothing() -> None:
     lessons, noted = noting()
-    lessons._for_clicks = Allowance(LESSONS_PER_S, LESSONS, lambda: now_s[0])
     packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS)]
-    readers = [[0]] * LESSONS, [NOBODY] * LESSONS
-    lessons.clicks(packed, *readers, 2 * HOUR_MS)
-    share = lessons.begin()
-    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
-    now_s[0] += 1.0
-    lessons.clicks([], [], [], 2 * HOUR_MS, share=share)
-    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
-    assert len(noted.clicked) == 1
-    share = lessons.begin()
-    lessons.clicks(packed, [[]] * LESSONS, readers[1], 2 * HOUR_MS, share=share)
-    lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)
-    assert len(noted.clicked) == 2
-
-
-def test_a_batch_that_comes_in_parts_teaches_no_more_than_one_that_comes_at_once() -> None:
-    lessons, noted = noting()
-    lessons._for_clicks = Allowance(None, LESSONS)
-    packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS // 2 + 1)]
-    readers = [[0]] * len(packed), [NOBODY] * len(packed)
-    for _ in range(2):
-        share, taught, counted = lessons.begin(), 0, 0
-        for _ in range(3):
-            told = unpack(b"".join(lessons.clicks(packed, *readers, 2 * HOUR_MS, share=share)))
-            counted += len(told.clicks.counted)
-            taught += sum(map(len, noted.clicked))
-            noted.clicked.clear()
-        assert (taught, counted) == (LESSONS, 3 * len(packed))
+    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, teaches=False)
+    assert len(unpack(b"".join(told)).clicks.counted) == LESSONS
+    assert not noted.clicked
+    lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS)
+    assert len(noted.clicked[0]) == LESSONS  # the allowance is as it was
