@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from schemas.bundle import Manifest
 from schemas.records import Recommendation, ServedFeatures
 from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
 from tests.unit.recommenders import NOBODY, PLAIN, click, many, recommender, see
@@ -29,25 +28,6 @@ from worker.recommend.pages import Lesson
 NOW = datetime.fromtimestamp(NOW_MS / 1000, UTC)
 
 
-MANIFEST = msgspec.convert(
-    {
-        "architecture": "two-stage",
-        "model_version": "v1",
-        "graphs": {},
-        "files": {},
-        "vocabulary_size": 1,
-        "article_tokens": 1,
-        "row_width": 4,
-        "max_clicks": 16,
-        "income_groups": ["low", "high"],
-        "age_mean_years": 40.0,
-        "age_sd_years": 10.0,
-        "created_at": "",
-    },
-    Manifest,
-)
-
-
 def test_reasons_add_up_to_the_score() -> None:
     news = many(80)
     made = recommender(news)
@@ -55,9 +35,7 @@ def test_reasons_add_up_to_the_score() -> None:
     reading, tastes = see(news, history(("a1", 1), ("a2", 3)), NOBODY)
     found = made.rank(reading, tastes, NOW_MS, 10)
     assert found.shares.sum(axis=2) == pytest.approx(found.scores, abs=1e-4)
-    pages = PageWriter(news, MANIFEST.model_version).write(
-        ["u1", "u2"], ["r1", "r2"], found, tastes.interests, NOW
-    )
+    pages = PageWriter(news, "v1").write(["u1", "u2"], ["r1", "r2"], found, tastes.interests, NOW)
     records = [msgspec.json.decode(page, type=Recommendation) for page in pages]
     items = [item for record in records for item in record.items]
     assert len(items) == 20
