@@ -22,7 +22,7 @@ BURST_S = 2.0
 """A bucket holds what comes in so many seconds: a client that was quiet may ask for it at once."""
 
 MAX_CLIENTS = 10_000
-"""Most that are remembered, some 200 bytes each. One that is forgotten begins with a full bucket:
+"""Most that are remembered, some 150 bytes each. One that is forgotten begins with a full bucket:
 nobody is refused for there being many."""
 
 LOG_S = 60.0
