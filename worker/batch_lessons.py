@@ -24,11 +24,17 @@ from worker.recommend.readers import Kind
 from worker.recommend.recommender import Recommender
 
 LESSONS = 16
-"""Most clicks, and most impressions, that teach at once."""
+"""Clicks, and impressions, of a batch that teach, if it is not a large one."""
+
+CLICKS_PER_LESSON = 125
+"""Of a large batch one in so many teaches: a backlog teaches as much in batches of any size."""
 
 LESSONS_PER_S = 100.0
 """Where batches are small and come fast, nearly every click would teach, and lessons take longer
 than pages do."""
+
+SAVED_S = 1.0
+"""For so long what is not used of it is kept."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -53,8 +59,8 @@ class BatchLessons:
         self._catalogue = catalogue
         self._recommender = recommender
         self._eye = eye
-        self._for_clicks = Allowance(per_s, LESSONS)
-        self._for_impressions = Allowance(per_s, LESSONS)
+        self._for_clicks = Allowance(per_s)
+        self._for_impressions = Allowance(per_s)
 
     def clicks(
         self,
@@ -63,21 +69,22 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        teaches: bool = True,
+        most: int = LESSONS,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`. teaches: whether
-        any of them does: of a batch that comes in parts the first, as later ones lack more.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`. most: how many
+        teach; see `most_lessons`. Of a batch that comes in parts those of the first: later ones
+        lack more.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        most = self._for_clicks.take(len(first)) if teaches else 0
-        for group, moment_ms in _moments(times_ms, now_ms, most):
+        taught = self._for_clicks.take(min(len(first), most))
+        for group, moment_ms in _moments(times_ms, now_ms, taught):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -120,8 +127,8 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        most = self._for_impressions.take(len(times_ms))
-        for group, moment_ms in _moments(times_ms, now_ms, most):
+        taught = self._for_impressions.take(min(len(times_ms), most_lessons(len(impressions))))
+        for group, moment_ms in _moments(times_ms, now_ms, taught):
             seen = self._eye.see(
                 [before[i] for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -146,38 +153,45 @@ class BatchLessons:
 
 
 class Allowance:
-    """So many a second, and no more than `burst` at once; per_s: None for no other limit.
+    """So many a second, saved up for `SAVED_S`; per_s: None for no limit.
 
     All of a batch or none: one lesson takes 0.7 ms, sixteen together 2.4.
     """
 
-    def __init__(
-        self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_s: float | None, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
-        self._burst = burst
         self._clock_s = clock_s
-        self._saved = float(burst)
+        self._saved = 0.0 if per_s is None else per_s * SAVED_S
         self._last_s = clock_s()
 
-    def take(self, most: int) -> int:
-        """Return how many of `most` there may be: none, or as many as ever at once.
+    def take(self, wanted: int) -> int:
+        """Return how many of `wanted` there may be: all, or none; of too many what is saved.
 
         >>> times_s = iter([0.0, 1.0, 1.0, 1.02, 1.05])
-        >>> allowance = Allowance(100.0, 16, lambda: next(times_s))
-        >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
-        (16, 0, 0, 4)
+        >>> allowance = Allowance(100.0, lambda: next(times_s))
+        >>> [allowance.take(wanted) for wanted in (99, 4, 2, 9)]
+        [99, 0, 2, 0]
         """
-        wanted = min(self._burst, most)
         if self._per_s is None:
             return wanted
         now_s = self._clock_s()
-        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self._burst)
+        most = self._per_s * SAVED_S
+        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, most)
         self._last_s = now_s
-        if self._saved < wanted:
+        granted = min(wanted, int(most))
+        if self._saved < granted:
             return 0
-        self._saved -= wanted
-        return wanted
+        self._saved -= granted
+        return granted
+
+
+def most_lessons(num: int) -> int:
+    """Return how many clicks, or impressions, of a batch of so many may teach.
+
+    >>> [most_lessons(num) for num in (1, 2000, 8000)]
+    [16, 16, 64]
+    """
+    return max(LESSONS, num // CLICKS_PER_LESSON)
 
 
 def _moments(times_ms: dict[int, int], now_ms: int, most: int) -> Iterator[tuple[list[int], int]]:

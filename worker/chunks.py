@@ -101,3 +101,7 @@ class Account:
             place[0] == topic and not all(chunk.stored for chunk in chunks)
             for place, chunks in self._chunks.items()
         )
+
+    def is_settled(self) -> bool:
+        """Tell whether all that is handed out is stored."""
+        return all(chunk.stored for chunks in self._chunks.values() for chunk in chunks)

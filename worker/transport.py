@@ -27,6 +27,9 @@ from worker.fetching import Fetching
 
 CODEC = "frontpage-chunk"
 
+SETTLED_S = 0.05
+"""When nothing more came for so long, and all that came is stored, that is committed."""
+
 REVOKED_COMMIT_S = 3.0
 """How long partitions that are taken away wait for their last commit."""
 
@@ -57,6 +60,8 @@ class Consumer(FaustConsumer):
         # Counts rebalances: what was fetched before one is not ours any more.
         self._epoch = 0
         self._committing = asyncio.Lock()
+        # Whether anything was handed out since all that was had been stored.
+        self._owes = False
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group, for these topics."""
@@ -83,7 +88,10 @@ class Consumer(FaustConsumer):
         await self._flow()
         if self._fetching is None or self.should_stop:
             return
-        fetched = await self._fetching.take(timeout)
+        fetched = await self._fetching.take(min(timeout, SETTLED_S) if self._owes else timeout)
+        if not fetched and self._owes and self._account.is_settled():
+            self._owes = False  # once: brokers that do not answer are asked again by the clock
+            await self.commit()
         epoch = self._epoch
         for topic, records in fetched.items():
             # Of a new assignment something may be there before Faust is ready for it.
@@ -92,6 +100,7 @@ class Consumer(FaustConsumer):
                 return  # a rebalance came between: it is all fetched again, by whoever has it
             chunk = Chunk(topic, records)
             self._account.hand_out(chunk)
+            self._owes = True
             place = TP(topic, records[-1].partition)
             # Faust would drop what lies before the last offset it saw.
             self._read_offset[place] = None

@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from schemas import keys
 from schemas.bundle import load_manifest
+from schemas.history import num_clicks
 from schemas.reading_set import ReadingSet
 from schemas.records import DeadLetter, Profile, Recommendation
 from tests.e2e.installation import Installation, installation, wait_until
@@ -223,6 +224,15 @@ def test_sigterm_drains_and_commits_within_ten_seconds(site: Installation, newsr
     site.start_worker()
     site.wait_until_stored()
     assert site.histories() == histories(reading_set.clicks(), HISTORY_SIZE)
+
+
+def test_what_is_stored_is_committed_once_nothing_more_comes(site: Installation) -> None:
+    site.start_worker(commit_interval_s=60.0)
+    for number in range(2):
+        click = {"user_id": "u1", "article_id": f"a{number}", "timestamp": 1_700_000_000 + number}
+        site.produce(site.settings.topic_clicks, (b"u1", json.dumps(click).encode()))
+        site.wait_until_stored(timeout_s=40.0)
+    assert num_clicks(site.histories()["u1"]) == 2
 
 
 def test_a_reader_whose_id_is_odd_is_a_reader(site: Installation) -> None:

@@ -31,7 +31,9 @@ def test_the_longest_run_of_stored_chunks_is_committed() -> None:
     for number in (0, 1, 3):
         chunks[number].set_stored()
     assert account.due() == {("clicks", 0): 15}
+    assert not account.is_settled()
     chunks[2].set_stored()
+    assert account.is_settled()
     assert account.due() == {("clicks", 0): 31}
     assert not account.has_unstored("clicks")
 

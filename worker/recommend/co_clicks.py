@@ -30,9 +30,18 @@ RECENT_FADING = 0.9
 
 
 @compiled
+def num_used(co: CoClicks) -> int:
+    """Return how many slots to look at, U: slots are taken from the first on."""
+    used = len(co.item)
+    while used and co.item[used - 1] < 0:
+        used -= 1
+    return used
+
+
+@compiled
 def rarities(co: CoClicks) -> NDArray[np.float32]:
-    """Return by what the cosines of each slot are divided, as factors (S,)."""
-    factors = np.empty(len(co.clicks), dtype=np.float32)
+    """Return by what the cosines of each used slot are divided, as factors (U,)."""
+    factors = np.empty(num_used(co), dtype=np.float32)
     for slot in range(len(factors)):
         factors[slot] = 1.0 / np.sqrt(co.clicks[slot] + 3.0)
     return factors
@@ -47,7 +56,7 @@ def add_co_clicks(
     readers: Readers,
     sums: NDArray[np.float32],
 ) -> None:
-    """Write the sums, (NUM_SUMS, S), over a reader's clicks for each slot.
+    """Write the sums, (NUM_SUMS, U), over a reader's clicks for each used slot.
 
     By the item model; of cosines of what was clicked together, of all clicks and of the latest;
     of cosines of what was clicked next. The cosines as square roots, because counts of co-clicks
@@ -58,7 +67,7 @@ def add_co_clicks(
     start, end = readers.starts[reader], readers.starts[reader + 1]
     following = np.float32(1.0)
     recent = np.float32(1.0)
-    num_slots = len(co.item)
+    num_slots = sums.shape[1]
     any_counted = False
     for click in range(start, min(end, start + WINDOW)):
         slot = items.slot[readers.items[click]]
@@ -93,11 +102,11 @@ def score_alone(
     item_of: NDArray[np.int32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write what each slot's article scores by itself, (S,); -inf of what is not open.
+    """Write what each used slot's article scores by itself, (U,); -inf of what is not open.
 
     of_article, is_open: (N,). item_of: (S,).
     """
-    for slot in range(len(item_of)):
+    for slot in range(len(out)):
         item = item_of[slot]
         out[slot] = of_article[item] if item >= 0 and is_open[item] else -np.inf
 
@@ -112,9 +121,9 @@ def score_slots(
     worth: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write what each slot's article scores by itself and by co-clicks, (S,).
+    """Write what each used slot's article scores by itself and by co-clicks, (U,).
 
-    alone: (S,), see `score_alone`. worth: (R,) of the readers' raw features. What has been clicked
+    alone: (U,), see `score_alone`. worth: (R,) of the readers' raw features. What has been clicked
     scores -inf.
     """
     model, together, recently, after = sums[MODEL], sums[TOGETHER], sums[RECENTLY], sums[NEXT]

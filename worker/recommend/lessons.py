@@ -52,10 +52,10 @@ def learn_click(
     gradient[:] = 0.0
     spread[:] = 0.0
     candidates = np.empty(MAX_CANDIDATES + 1 + SAMPLED, dtype=np.int64)
-    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
+    sums = np.empty((NUM_SUMS, len(rare)), dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
     weigh_reader(weights, scale, kind, worth)
-    alone = np.empty(len(co.item), dtype=np.float32)
+    alone = np.empty(len(rare), dtype=np.float32)
     of_article = moment.scores[kind.length * NUM_GAPS + kind.gap]
     score_alone(of_article, moment.open, co.item, alone)
     num = shortlist(

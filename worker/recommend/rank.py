@@ -11,7 +11,7 @@ from worker.recommend.learn import WINDOW
 from worker.recommend.moment import Moment
 from worker.recommend.reader_features import fill_features
 from worker.recommend.readers import Kind, Readers, kind_of
-from worker.recommend.state import Articles, CoClicks, Items
+from worker.recommend.state import NO_SLOT, Articles, CoClicks, Items
 from worker.recommend.weighing import (
     reader_weights,
     score_candidates,
@@ -60,7 +60,7 @@ def shortlist(
     reader's raw features. stamps, stamp: see `candidates.find_candidates`.
     """
     add_co_clicks(reader, items, co, rare, readers, sums)
-    slot_scores = np.empty(len(co.item), dtype=np.float32)
+    slot_scores = np.empty(len(rare), dtype=np.float32)
     score_slots(reader, alone, items, readers, sums, worth, slot_scores)
     return find_candidates(
         reader, kind, moment, co, articles, readers, slot_scores, stamps, stamp, out
@@ -91,10 +91,10 @@ def rank_readers(
     table = np.empty((MAX_CANDIDATES, NUM_READER), dtype=np.float32)
     score = np.empty(MAX_CANDIDATES, dtype=np.float32)
     worth = np.empty(NUM_READER, dtype=np.float32)
-    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
     rare = rarities(co)
+    sums = np.empty((NUM_SUMS, len(rare)), dtype=np.float32)
     top = np.empty(wanted, dtype=np.int64)
-    alone = np.empty((len(moment.scores), len(co.item)), dtype=np.float32)
+    alone = np.empty((len(moment.scores), len(rare)), dtype=np.float32)
     is_scored = np.zeros(len(moment.scores), dtype=np.bool_)
     for reader in range(num_readers):
         kind = kind_of(reader, moment, readers)
@@ -172,8 +172,9 @@ def describe(
 ) -> None:
     """Write all features of given articles, (C, F), for the first reader."""
     table = np.empty((len(given), NUM_READER), dtype=np.float32)
-    sums = np.empty((NUM_SUMS, len(co.item)), dtype=np.float32)
-    add_co_clicks(0, items, co, rarities(co), readers, sums)
+    rare = rarities(co)
+    sums = np.empty((NUM_SUMS, len(rare)), dtype=np.float32)
+    add_co_clicks(0, items, co, rare, readers, sums)
     fill_features(0, given, moment, items, sums, articles, readers, table)
     for c in range(len(given)):
         write_row(moment.features, moment.place[given[c]], table[c], scale, out[c])
@@ -188,20 +189,24 @@ def strongest_links(
     out: NDArray[np.int64],
 ) -> None:
     """Write which of the reader's clicks says most for each article of a page, (B, k), or -1."""
+    slots = np.empty(page.shape[1], dtype=np.int64)
+    most = np.empty(page.shape[1], dtype=np.float64)
     for reader in range(len(page)):
-        start, end = readers.starts[reader], readers.starts[reader + 1]
         for place in range(page.shape[1]):
-            if page[reader, place] < 0:
+            item = page[reader, place]
+            slots[place] = items.slot[item] if item >= 0 else NO_SLOT
+            most[place] = 0.0
+        start, end = readers.starts[reader], readers.starts[reader + 1]
+        for click in range(start, min(end, start + WINDOW)):
+            other = items.slot[readers.items[click]]
+            if other < 0:
                 continue
-            slot = items.slot[page[reader, place]]
-            if slot < 0:
-                continue
-            most = 0.0
-            for click in range(start, min(end, start + WINDOW)):
-                other = items.slot[readers.items[click]]
-                if other < 0:
+            # Once a click: a root and a row of memory cost more than what is done with them.
+            root = np.sqrt(co.clicks[other] + 3.0)
+            for place in range(len(slots)):
+                if slots[place] < 0:
                     continue
-                strength = co.together[other, slot] / np.sqrt(co.clicks[other] + 3.0)
-                if strength > most:
-                    most = strength
+                strength = co.together[other, slots[place]] / root
+                if strength > most[place]:
+                    most[place] = strength
                     out[reader, place] = readers.items[click]
