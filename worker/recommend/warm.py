@@ -16,6 +16,7 @@ from worker.page_json import PageWriter
 from worker.profile_json import ProfileWriter
 from worker.reading import read, tag_interests
 from worker.recommend.click_log import pack_impression
+from worker.recommend.item_model import fit_item_model
 from worker.recommend.options import Options
 from worker.recommend.pages import Tastes
 from worker.recommend.recommender import Recommender
@@ -52,7 +53,9 @@ def warm_up() -> None:
     refs = catalogue.refs()[shown[0]]
     statistics.apply(pack_impression(refs, shown[1], gradient), catalogue)
     statistics.snapshot()
-    statistics.fit()
+    square, both = np.ones((2, 2), dtype=np.float32), np.arange(2)
+    counts = statistics.to_fit()._replace(slots=both, together=square, clicks=square[0])
+    statistics.install(fit_item_model(counts), counts)
 
 
 if __name__ == "__main__":
