@@ -1,12 +1,19 @@
 """Shared statistics have room for so many articles, and the item model for those with a slot."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.unit.clicked import NONE, apply, entry, number, stream
 from worker.recommend.co_clicks import MODEL, NUM_SUMS, add_co_clicks, rarities
 from worker.recommend.features import NUM_FEATURES, NUM_STEPS
-from worker.recommend.item_model import PENALTY, fit_item_model, to_fit
+from worker.recommend.item_model import (
+    INVERTED_WHOLE,
+    PENALTY,
+    fit_item_model,
+    inverse,
+    to_fit,
+)
 from worker.recommend.learn import FADING, HALVED_AFTER, count_click
 from worker.recommend.readers import Readers
 from worker.recommend.state import NEVER_MS, NO_SLOT, empty_co_clicks, empty_items
@@ -129,6 +136,36 @@ def test_the_item_model_is_the_closed_form() -> None:
     np.fill_diagonal(expected, 0)
     slots = items.slot[:8]
     assert np.allclose(fitted[np.ix_(slots, slots)], expected, atol=1e-5)
+
+
+def positive(size: int) -> NDArray[np.float32]:
+    """A symmetric positive definite matrix, as co-click counts with their penalty are."""
+    random = np.random.default_rng(size)
+    counts = random.poisson(0.3, (3 * size, size)).astype(np.float32)
+    return counts.T @ counts + 10 * np.eye(size, dtype=np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, INVERTED_WHOLE, INVERTED_WHOLE + 1, 517])
+def test_the_inverse_by_halves_is_the_inverse(size: int) -> None:
+    matrix = positive(size)
+    expected = np.linalg.inv(matrix.astype(np.float64))
+    assert np.allclose(inverse(matrix), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("corner", [0.0, 1e-9])
+def test_a_matrix_that_needs_pivots_is_inverted_all_the_same(corner: float) -> None:
+    size = 2 * INVERTED_WHOLE
+    matrix = positive(size)
+    matrix[: size // 2, : size // 2] = corner * np.eye(size // 2)
+    matrix[: size // 2, size // 2 :] = np.eye(size // 2)
+    matrix[size // 2 :, : size // 2] = np.eye(size // 2)
+    expected = np.linalg.inv(matrix.astype(np.float64))
+    assert np.allclose(inverse(matrix), expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_a_singular_matrix_has_no_inverse() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse(np.zeros((300, 300), dtype=np.float32))
 
 
 def test_what_is_forgotten_leaves_nothing_to_its_slot() -> None:
