@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.errors import FrontpageError, UnavailableError
 from schemas.reading_set import ReadingSet
+from worker.allocator import give_back_what_is_large
 from worker.reader_id import ReaderId
 from worker.redis_client import ERRORS, Client, check, connect
 from worker.settings import Settings, read_settings
@@ -33,6 +34,7 @@ def worker() -> None:
     """
     # Told to stop while it still starts, a worker has nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    give_back_what_is_large()
     # OpenBLAS reads this when it is loaded. Its threads wait for the next product busily, and the
     # products here are small: they took two fifths of the CPU time of a click and gave nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
