@@ -69,6 +69,10 @@ class FrontPages:
         self._profiles = ProfileWriter(recommender.catalogue, model.manifest.model_version)
         self._pages = PageWriter(recommender.catalogue, model.manifest.model_version)
 
+    def prepare(self) -> None:
+        """Do what the first page would have to wait for."""
+        self._recommender.lay_out()
+
     def make(
         self,
         user_ids: Sequence[str],

@@ -91,6 +91,7 @@ class Pipeline:
         await self._serving.readers.begin(self._clock_ms())
         await self._follow()
         await self._click_log.follow()
+        self._serving.front_pages.prepare()
         return len(self._serving.catalogue)
 
     @property

@@ -67,6 +67,10 @@ class Recommender:
         self._lift_counted = 0
         self._looks = Looks(catalogue, statistics, self._layout, options, clock_s)
 
+    def lay_out(self) -> None:
+        """Lay out what is known by now: half a second of 100,000 articles, once."""
+        self._layout.follow()
+
     def rank(
         self,
         reading: Reading,
