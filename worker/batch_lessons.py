@@ -31,10 +31,7 @@ CLICKS_PER_LESSON = 125
 
 LESSONS_PER_S = 100.0
 """Where batches are small and come fast, nearly every click would teach, and lessons take longer
-than pages do."""
-
-SAVED_S = 1.0
-"""For so long what is not used of it is kept."""
+than pages do. Those of large batches are few as they are, and are not limited."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -59,8 +56,8 @@ class BatchLessons:
         self._catalogue = catalogue
         self._recommender = recommender
         self._eye = eye
-        self._for_clicks = Allowance(per_s)
-        self._for_impressions = Allowance(per_s)
+        self._for_clicks = Allowance(per_s, LESSONS)
+        self._for_impressions = Allowance(per_s, LESSONS)
 
     def clicks(
         self,
@@ -83,7 +80,7 @@ class BatchLessons:
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        taught = self._for_clicks.take(min(len(first), most))
+        taught = _granted(self._for_clicks, len(first), most)
         for group, moment_ms in _moments(times_ms, now_ms, taught):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
@@ -114,10 +111,11 @@ class BatchLessons:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
+        most: int = LESSONS,
     ) -> list[bytes]:
         """Return what the click log is told of each impression, `b""` where no article is known.
 
-        before: what the reader of each had clicked until then. now_ms, objecting: as for
+        before: what the reader of each had clicked until then. now_ms, objecting, most: as for
         `clicks`.
         """
         shown = [self._known(each) for each in impressions]
@@ -127,7 +125,7 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        taught = self._for_impressions.take(min(len(times_ms), most_lessons(len(impressions))))
+        taught = _granted(self._for_impressions, len(times_ms), most)
         for group, moment_ms in _moments(times_ms, now_ms, taught):
             seen = self._eye.see(
                 [before[i] for i in group],
@@ -153,36 +151,43 @@ class BatchLessons:
 
 
 class Allowance:
-    """So many a second, saved up for `SAVED_S`; per_s: None for no limit.
+    """So many a second, and no more than `burst` at once; per_s: None for no other limit.
 
     All of a batch or none: one lesson takes 0.7 ms, sixteen together 2.4.
     """
 
-    def __init__(self, per_s: float | None, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._per_s = per_s
+        self._burst = burst
         self._clock_s = clock_s
-        self._saved = 0.0 if per_s is None else per_s * SAVED_S
+        self._saved = float(burst)
         self._last_s = clock_s()
 
-    def take(self, wanted: int) -> int:
-        """Return how many of `wanted` there may be: all, or none; of too many what is saved.
+    def take(self, most: int) -> int:
+        """Return how many of `most` there may be: none, or as many as ever at once.
 
         >>> times_s = iter([0.0, 1.0, 1.0, 1.02, 1.05])
-        >>> allowance = Allowance(100.0, lambda: next(times_s))
-        >>> [allowance.take(wanted) for wanted in (99, 4, 2, 9)]
-        [99, 0, 2, 0]
+        >>> allowance = Allowance(100.0, 16, lambda: next(times_s))
+        >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
+        (16, 0, 0, 4)
         """
+        wanted = min(self._burst, most)
         if self._per_s is None:
             return wanted
         now_s = self._clock_s()
-        most = self._per_s * SAVED_S
-        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, most)
+        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self._burst)
         self._last_s = now_s
-        granted = min(wanted, int(most))
-        if self._saved < granted:
+        if self._saved < wanted:
             return 0
-        self._saved -= granted
-        return granted
+        self._saved -= wanted
+        return wanted
+
+
+def _granted(allowance: Allowance, num: int, most: int) -> int:
+    """Return how many of what could teach does; most: of the batch, see `most_lessons`."""
+    return min(num, most) if most > LESSONS else allowance.take(min(num, most))
 
 
 def most_lessons(num: int) -> int:

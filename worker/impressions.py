@@ -4,17 +4,19 @@ Like clicks: the script that stores what a reader was shown puts on the click lo
 so that an impression that is replayed, or whose batch is done again, does not count twice.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
-from worker.batch_lessons import BatchLessons
+from worker.batch_lessons import BatchLessons, most_lessons
 from worker.bygone import Sieve
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
 from worker.intake import PackedImpression
 from worker.profiling import objections
 from worker.reader_store import Held, ReaderStore, ShownUpdate
+from worker.renewals import READERS_PER_PART
 
 
 class Impressions:
@@ -41,7 +43,7 @@ class Impressions:
             get = self._click_log.follow_and_get
             held = await self._readers.read(list(pending), [], get)
             pending = sieve.impressions(pending, held.marks)
-            updates = self._merge(pending, held, news_ms)
+            updates = await self._made(pending, held, news_ms)
             lost = set(await self._readers.write_showings(updates))
             if self._readers.is_cluster:
                 stored = (each for index, each in enumerate(updates) if index not in lost)
@@ -50,10 +52,32 @@ class Impressions:
             again = [updates[index].user_id for index in sorted(lost)]
             pending = {user_id: pending[user_id] for user_id in again}
 
-    def _merge(
+    async def _made(
         self, pending: Mapping[str, Mapping[bytes, PackedImpression]], held: Held, news_ms: int
     ) -> list[ShownUpdate]:
-        """Return what is to be stored of the readers of whom something counts."""
+        """Return what is to be stored, made part by part: clicks have their turn in between."""
+        user_ids = list(pending)
+        most = most_lessons(sum(map(len, pending.values())))
+        updates: list[ShownUpdate] = []
+        for start in range(0, len(user_ids), READERS_PER_PART):
+            part = slice(start, start + READERS_PER_PART)
+            own = {user_id: pending[user_id] for user_id in user_ids[part]}
+            updates += self._merge(own, held.of(part), news_ms, most)
+            most = 0
+            await asyncio.sleep(0)
+        return updates
+
+    def _merge(
+        self,
+        pending: Mapping[str, Mapping[bytes, PackedImpression]],
+        held: Held,
+        news_ms: int,
+        most: int,
+    ) -> list[ShownUpdate]:
+        """Return what is to be stored of the readers of whom something counts.
+
+        most: impressions that teach.
+        """
         wishes: list[bytes | None] = []
         merged: list[tuple[str, bytes | None, bytes, int, bytes | None]] = []
         histories: list[bytes] = []
@@ -76,7 +100,8 @@ class Impressions:
                 wishes += [wish] * len(new)
                 clicks = history if is_history(history) else None
                 histories += [before(clicks, each.time_ms) for each in new]
-        told = iter(self._lessons.impressions(histories, counted, news_ms, objections(wishes)))
+        objecting = objections(wishes)
+        told = iter(self._lessons.impressions(histories, counted, news_ms, objecting, most))
         return [
             ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)), mark)
             for user_id, shown, showings, num, mark in merged

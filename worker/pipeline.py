@@ -103,6 +103,7 @@ class Pipeline:
         """Serve another model: with the next batch, when those in progress are stored."""
         await serving.readers.begin(self._clock_ms())
         await serving.articles.follow()  # encodes what this model has not seen yet
+        serving.front_pages.prepare()
         async with self._gate.change():
             self._serving = serving
             self._click_log.look_in(serving.catalogue)

@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: Annotated[float, msgspec.Meta(ge=1.0, le=60.0)] = 6.0
     """How long until a silent worker's partitions go to others."""
     commit_interval_s: Seconds = 1.0
+    """How often offsets are committed; when nothing more comes, at once."""
     fetch_wait_s: Annotated[float, msgspec.Meta(ge=0.001, le=60.0)] = 1.5
     """How long brokers may hold back the answer to a fetch that finds nothing new. Apache Kafka
     answers as soon as something comes; the embedded broker lets the time pass."""
@@ -110,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1024
     """Clicks kept per reader (16 bytes each)."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8000
-    """Most messages fetched at once."""
+    """Most messages fetched and processed at once: so many only of a backlog."""
     max_pending_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Fetched chunks that may wait; bounds memory when Redis or Kafka is slow."""
 

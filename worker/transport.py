@@ -12,6 +12,8 @@ Written against faust-streaming 0.15.3 (pinned in pyproject.toml), whose interna
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -29,6 +31,9 @@ CODEC = "frontpage-chunk"
 
 SETTLED_S = 0.05
 """When nothing more came for so long, and all that came is stored, that is committed."""
+
+SETTLED_REST_S = 0.5
+"""Between two such commits: where clicks are few each would be one."""
 
 REVOKED_COMMIT_S = 3.0
 """How long partitions that are taken away wait for their last commit."""
@@ -60,8 +65,9 @@ class Consumer(FaustConsumer):
         # Counts rebalances: what was fetched before one is not ours any more.
         self._epoch = 0
         self._committing = asyncio.Lock()
-        # Whether anything was handed out since all that was had been stored.
-        self._owes = False
+        # Whether anything was handed out since the last commit of all that had been.
+        self._is_unsettled = False
+        self._settled_at = -math.inf
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group, for these topics."""
@@ -88,10 +94,10 @@ class Consumer(FaustConsumer):
         await self._flow()
         if self._fetching is None or self.should_stop:
             return
-        fetched = await self._fetching.take(min(timeout, SETTLED_S) if self._owes else timeout)
-        if not fetched and self._owes and self._account.is_settled():
-            self._owes = False  # once: brokers that do not answer are asked again by the clock
-            await self.commit()
+        wait_s = min(timeout, SETTLED_S) if self._is_unsettled else timeout
+        fetched = await self._fetching.take(wait_s)
+        if not fetched and self._is_unsettled:
+            await self._settle()
         epoch = self._epoch
         for topic, records in fetched.items():
             # Of a new assignment something may be there before Faust is ready for it.
@@ -100,11 +106,20 @@ class Consumer(FaustConsumer):
                 return  # a rebalance came between: it is all fetched again, by whoever has it
             chunk = Chunk(topic, records)
             self._account.hand_out(chunk)
-            self._owes = True
+            self._is_unsettled = True
             place = TP(topic, records[-1].partition)
             # Faust would drop what lies before the last offset it saw.
             self._read_offset[place] = None
             yield place, self._chunk_message(place, chunk)
+
+    async def _settle(self) -> None:
+        """Commit, if all that was handed out is stored."""
+        now = time.monotonic()
+        if now - self._settled_at >= SETTLED_REST_S and self._account.is_settled():
+            self._settled_at = now
+            # Once: brokers that do not answer are asked again at the usual time.
+            self._is_unsettled = False
+            await self.commit()
 
     async def _flow(self) -> None:
         if not self.flow_active:

@@ -1,12 +1,13 @@
 """What answers visits and preferences: pages made with what everybody has clicked up to now."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from schemas.history import is_history
 from schemas.preferences import newest
-from worker.front_pages import FrontPages
+from worker.front_pages import READERS_PER_RUN, FrontPage, FrontPages
 from worker.metrics import Metrics
 from worker.reader_store import Held, PageUpdate, ReaderStore
 from worker.recommend.barred import Limits
@@ -59,8 +60,12 @@ class Welcomes:
             list(times_ms.values()),
             Limits(held.showings, preferences),
         )
+        pages: list[FrontPage] = []
         with self._metrics.stage("compute"):
-            pages = list(made)
+            for page in made:
+                pages.append(page)
+                if not len(pages) % READERS_PER_RUN:
+                    await asyncio.sleep(0)  # clicks have their turn
         updates = [
             PageUpdate(
                 user_id,

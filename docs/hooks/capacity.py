@@ -16,7 +16,7 @@ class Figure(NamedTuple):
 
 
 MEASURED = {
-    "own": Figure(134, "µs CPU", "a click at the default batch of 2,000, statistics and all"),
+    "own": Figure(134, "µs CPU", "a click in batches of 2,000, statistics and all"),
     "count": Figure(
         5.6, "µs CPU", "of it: counting a click, which every worker does of everybody's"
     ),

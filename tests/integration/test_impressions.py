@@ -9,6 +9,7 @@ from schemas import keys
 from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
 from worker import click_log
+from worker.batch_lessons import most_lessons
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
@@ -19,6 +20,7 @@ from worker.recommend.click_log import pack_impression
 from worker.recommend.features import NUM_FEATURES
 from worker.recommend.statistics import Statistics
 from worker.redis_client import Client
+from worker.renewals import READERS_PER_PART
 
 TTL_MS = 60_000
 Batch = dict[str, dict[bytes, PackedImpression]]
@@ -29,6 +31,8 @@ class Teacher:
 
     def __init__(self) -> None:
         self.num_clicks_before: list[int] = []
+        self.asked: list[tuple[int, int]] = []
+        """Impressions that came at once, and how many of them may teach."""
 
     def impressions(
         self,
@@ -36,8 +40,10 @@ class Teacher:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: object,
+        most: int,
     ) -> list[bytes]:
         assert (now_ms, objecting) == (100, None)
+        self.asked.append((len(impressions), most))
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(
@@ -97,6 +103,20 @@ async def test_two_workers_count_the_same_and_each_impression_once(client: Clien
     assert np.array_equal(weights, once.blend.weights)
     assert await client.exists(keys.history("u1")) == 0  # impressions are not clicks
     assert 0 < await client.pttl(keys.showings("u1")) <= TTL_MS
+
+
+async def test_many_impressions_are_counted_part_by_part_and_the_first_teach(
+    client: Client,
+) -> None:
+    worker = Worker(client)
+    num = 4 * READERS_PER_PART + 1
+    await worker.take({f"u{at}": impression(5, "ab", "b") for at in range(num)})
+    assert worker.teacher.asked == [
+        (READERS_PER_PART, most_lessons(num)),
+        *[(READERS_PER_PART, 0)] * 3,
+        (1, 0),
+    ]
+    assert await worker.shown("a", "b") == [[num, 0], [num, num]]
 
 
 async def test_a_restarted_worker_agrees_from_the_checkpoint_on(

@@ -9,7 +9,10 @@ from tests.unit.catalogues import HOUR_MS, NOW_MS, article, catalogue, history
 from tests.unit.recommenders import NOBODY, PLAIN, click, many, recommender, see, shown
 from worker.catalogue import Catalogue
 from worker.recommend.layout import Layout
+from worker.recommend.learn import count_click, free_slot
 from worker.recommend.options import Filters, Options, Selection
+from worker.recommend.recommender import Recommender
+from worker.recommend.state import NO_SLOT
 from worker.recommend.statistics import Statistics
 
 
@@ -147,6 +150,32 @@ def test_each_readers_page_is_their_own() -> None:
     for reader, each in enumerate(histories):
         alone = made.rank(*see(news, each), NOW_MS, 10)
         assert alone.rows[0].tolist() == together.rows[reader].tolist()
+
+
+@pytest.mark.parametrize("freed", [[], [3], [39], [0, 38, 39]])
+def test_room_for_more_co_clicks_changes_nothing(freed: list[int]) -> None:
+    news = many(90)
+    histories = [history(*((f"a{i}", 1.0 + i) for i in range(at, at + 7))) for at in range(40)]
+    pages, lessons = [], []
+    for slots in (40, 41, 500):
+        statistics = Statistics(slots)
+        items = statistics.number(news.refs())[:40]
+        for at in range(400):
+            before = items[[(at * 7 + 1) % 40, (at * 3 + 2) % 40]]
+            count_click(statistics.items, statistics.co, items[at % 40], NOW_MS + at, before)
+        statistics.fit()
+        for slot in freed:
+            statistics.items.slot[statistics.co.item[slot]] = NO_SLOT
+            free_slot(statistics.co, slot)
+        made = Recommender(news, statistics, PLAIN)
+        pages.append(made.rank(*see(news, *histories), NOW_MS + 400, 10))
+        clicked = np.arange(50, 90)
+        lessons.append(made.lessons(*see(news, *histories), NOW_MS + 400, clicked))
+    assert (pages[0].linked >= 0).any()
+    for page, lesson in zip(pages[1:], lessons[1:], strict=True):
+        assert all(np.array_equal(*each) for each in zip(page, pages[0], strict=True))
+        for one, other in zip(lesson, lessons[0], strict=True):
+            assert np.array_equal(one.gradient, other.gradient) and one.gradient.any()
 
 
 def test_exploration_takes_the_last_place_of_its_share_of_pages() -> None:

@@ -67,7 +67,7 @@ def add_co_clicks(
     start, end = readers.starts[reader], readers.starts[reader + 1]
     following = np.float32(1.0)
     recent = np.float32(1.0)
-    num_slots = sums.shape[1]
+    num_slots = len(rare)
     any_counted = False
     for click in range(start, min(end, start + WINDOW)):
         slot = items.slot[readers.items[click]]

@@ -62,8 +62,8 @@ def fit_item_model(counts: ToFit) -> NDArray[np.float32]:
     fitted = np.zeros((size, size), dtype=np.float32)
     if len(counts.slots) < 2:
         return fitted
-    # In single precision: the penalty keeps what is inverted far from singular. In place, as all
-    # that follows: each of these matrices may have 17 MB. Nothing comes together with itself.
+    # In single precision: the penalty keeps what is inverted far from singular. In place: each of
+    # these matrices may have 17 MB. Nothing comes together with itself.
     gram = counts.together
     np.fill_diagonal(gram, counts.clicks + PENALTY * counts.clicks.mean())
     try:
@@ -81,14 +81,14 @@ def inverse(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inverse of a symmetric matrix, (n, n).
 
     By Schur complements, halves of halves: nearly all of it is products, of which a processor does
-    more at once. 2,048 rows take a sixth of the time of LAPACK's `getri`. Where pivots are needed,
-    which those of positive definite matrices are not, `numpy.linalg.inv` it is.
+    more at once. 2,048 rows take a sixth of the time of `numpy.linalg.inv`, which it is where
+    pivots are needed; positive definite matrices need none.
 
     Raises:
         LinAlgError: when it is singular.
     """
     try:
-        found = _inverse(matrix)
+        found = by_halves(matrix)
     except np.linalg.LinAlgError:
         return np.linalg.inv(matrix)
     tried = np.linspace(0.5, 1.0, len(matrix), dtype=np.float32)
@@ -97,15 +97,16 @@ def inverse(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.linalg.inv(matrix)
 
 
-def _inverse(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+def by_halves(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what is the inverse of a matrix if no half of it needs pivots; see `inverse`."""
     size = len(matrix)
     if size <= INVERTED_WHOLE:
         return np.linalg.inv(matrix)
     half = size // 2
-    first = _inverse(matrix[:half, :half])
+    first = by_halves(matrix[:half, :half])
     across: NDArray[np.float32] = matrix[half:, :half] @ first
     rest: NDArray[np.float32] = matrix[half:, half:] - across @ matrix[:half, half:]
-    second = _inverse(rest)
+    second = by_halves(rest)
     found = np.empty_like(matrix)
     below = found[half:, :half]
     np.negative(second @ across, out=below)

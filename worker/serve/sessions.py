@@ -129,6 +129,8 @@ class Sessions:
                 async with self._alone:
                     await self._catalogue.follow()
                     await self._click_log.follow()
+                    if not self.is_ready:
+                        await asyncio.to_thread(self._front_pages.prepare)
                 self.is_ready = True
             except (*ERRORS, OSError) as error:
                 logger.warning("catalogue not renewed: %s", type(error).__name__)
