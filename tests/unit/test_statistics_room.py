@@ -9,6 +9,7 @@ from worker.recommend.co_clicks import MODEL, NUM_SUMS, add_co_clicks, rarities
 from worker.recommend.features import NUM_FEATURES, NUM_STEPS
 from worker.recommend.item_model import (
     INVERTED_WHOLE,
+    MOST_ERROR,
     PENALTY,
     by_halves,
     fit_item_model,
@@ -139,11 +140,12 @@ def test_the_item_model_is_the_closed_form() -> None:
     assert np.allclose(fitted[np.ix_(slots, slots)], expected, atol=1e-5)
 
 
-def positive(size: int) -> NDArray[np.float32]:
+def positive(size: int, penalty: float = PENALTY) -> NDArray[np.float32]:
     """A symmetric positive definite matrix, as co-click counts with their penalty are."""
     random = np.random.default_rng(size)
     counts = random.poisson(0.3, (3 * size, size)).astype(np.float32)
-    return counts.T @ counts + 10 * np.eye(size, dtype=np.float32)
+    gram = counts.T @ counts
+    return gram + np.float32(penalty) * np.diag(gram).mean() * np.eye(size, dtype=np.float32)
 
 
 @pytest.mark.parametrize("size", [1, 2, INVERTED_WHOLE, INVERTED_WHOLE + 1, 517])
@@ -160,8 +162,19 @@ def test_a_matrix_that_needs_pivots_is_inverted_all_the_same(corner: float) -> N
     matrix[: size // 2, : size // 2] = corner * np.eye(size // 2)
     matrix[: size // 2, size // 2 :] = np.eye(size // 2)
     matrix[size // 2 :, : size // 2] = np.eye(size // 2)
+    assert_inverse(matrix)
+
+
+def test_a_matrix_that_loses_digits_by_halves_is_inverted_all_the_same() -> None:
+    matrix = positive(800, penalty=0.01)
+    tried = np.linspace(0.5, 1.0, 800, dtype=np.float32)
+    assert np.abs(by_halves(matrix) @ (matrix @ tried) - tried).max() > MOST_ERROR
+    assert_inverse(matrix)
+
+
+def assert_inverse(matrix: NDArray[np.float32]) -> None:
     expected = np.linalg.inv(matrix.astype(np.float64))
-    assert np.allclose(inverse(matrix), expected, atol=1e-3 * np.abs(expected).max())
+    assert np.allclose(inverse(matrix), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_a_singular_matrix_has_no_inverse() -> None:
