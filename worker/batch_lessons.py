@@ -24,14 +24,11 @@ from worker.recommend.readers import Kind
 from worker.recommend.recommender import Recommender
 
 LESSONS = 16
-"""Clicks, and impressions, of a batch that teach, if it is not a large one."""
-
-CLICKS_PER_LESSON = 125
-"""Of a large batch one in so many teaches: a backlog teaches as much in batches of any size."""
+"""Most clicks, and most impressions, that teach at once."""
 
 LESSONS_PER_S = 100.0
 """Where batches are small and come fast, nearly every click would teach, and lessons take longer
-than pages do. Those of large batches are few as they are, and are not limited."""
+than pages do."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -66,22 +63,21 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        most: int = LESSONS,
+        teaches: bool = True,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`. most: how many
-        teach; see `most_lessons`. Of a batch that comes in parts those of the first: later ones
-        lack more.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`. teaches: whether
+        any of them does: of a batch that comes in parts the first, as later ones lack more.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        taught = _granted(self._for_clicks, len(first), most)
-        for group, moment_ms in _moments(times_ms, now_ms, taught):
+        most = self._for_clicks.take(len(first)) if teaches else 0
+        for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before_click(histories[i], first[i]) for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -111,11 +107,11 @@ class BatchLessons:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        most: int = LESSONS,
+        teaches: bool = True,
     ) -> list[bytes]:
         """Return what the click log is told of each impression, `b""` where no article is known.
 
-        before: what the reader of each had clicked until then. now_ms, objecting, most: as for
+        before: what the reader of each had clicked until then. now_ms, objecting, teaches: as for
         `clicks`.
         """
         shown = [self._known(each) for each in impressions]
@@ -125,8 +121,8 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        taught = _granted(self._for_impressions, len(times_ms), most)
-        for group, moment_ms in _moments(times_ms, now_ms, taught):
+        most = self._for_impressions.take(len(times_ms)) if teaches else 0
+        for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before[i] for i in group],
                 objecting=None if objecting is None else objecting[group],
@@ -183,20 +179,6 @@ class Allowance:
             return 0
         self._saved -= wanted
         return wanted
-
-
-def _granted(allowance: Allowance, num: int, most: int) -> int:
-    """Return how many of what could teach does; most: of the batch, see `most_lessons`."""
-    return min(num, most) if most > LESSONS else allowance.take(min(num, most))
-
-
-def most_lessons(num: int) -> int:
-    """Return how many clicks, or impressions, of a batch of so many may teach.
-
-    >>> [most_lessons(num) for num in (1, 2000, 8000)]
-    [16, 16, 64]
-    """
-    return max(LESSONS, num // CLICKS_PER_LESSON)
 
 
 def _moments(times_ms: dict[int, int], now_ms: int, most: int) -> Iterator[tuple[list[int], int]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from schemas.history import ENTRY_BYTES, merge
-from worker.batch_lessons import BatchLessons, most_lessons
+from worker.batch_lessons import BatchLessons
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
 from worker.metrics import Metrics
@@ -54,7 +54,6 @@ class Renewals:
         from, epoch milliseconds.
         """
         user_ids = list(clicks)
-        lessons = most_lessons(sum(map(len, clicks.values())))
         updates: list[ReaderUpdate] = []
         writes = []
         try:
@@ -62,8 +61,7 @@ class Renewals:
                 part = slice(start, start + READERS_PER_PART)
                 own = {user_id: clicks[user_id] for user_id in user_ids[part]}
                 with self._metrics.stage("compute"):
-                    made = await self._make(own, held.of(part), now_ms, news_ms, lessons)
-                lessons = 0
+                    made = await self._make(own, held.of(part), now_ms, news_ms, start == 0)
                 updates += made
                 writes.append(asyncio.create_task(self._write(made)))
                 for _ in range(STEPS_TO_SEND):
@@ -86,12 +84,9 @@ class Renewals:
         found: Held,
         now_ms: int,
         news_ms: int,
-        most: int,
+        teaches: bool,
     ) -> list[ReaderUpdate]:
-        """Return what is to be stored of the readers who have a click at all.
-
-        most: clicks that teach.
-        """
+        """Return what is to be stored of the readers who have a click at all."""
         user_ids, held = list(clicks), found.histories
         merged = [
             await self._merged(user_id, packed, clicks[user_id])
@@ -114,7 +109,7 @@ class Renewals:
             [page.membership for page in pages],
             news_ms,
             objections(preferences),
-            most,
+            teaches,
         )
         return [
             ReaderUpdate(

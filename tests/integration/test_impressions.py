@@ -9,7 +9,6 @@ from schemas import keys
 from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
 from worker import click_log
-from worker.batch_lessons import most_lessons
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
@@ -31,8 +30,8 @@ class Teacher:
 
     def __init__(self) -> None:
         self.num_clicks_before: list[int] = []
-        self.asked: list[tuple[int, int]] = []
-        """Impressions that came at once, and how many of them may teach."""
+        self.asked: list[tuple[int, bool]] = []
+        """Impressions that came at once, and whether any of them may teach."""
 
     def impressions(
         self,
@@ -40,10 +39,10 @@ class Teacher:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: object,
-        most: int,
+        teaches: bool,
     ) -> list[bytes]:
         assert (now_ms, objecting) == (100, None)
-        self.asked.append((len(impressions), most))
+        self.asked.append((len(impressions), teaches))
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(
@@ -112,9 +111,9 @@ async def test_many_impressions_are_counted_part_by_part_and_the_first_teach(
     num = 4 * READERS_PER_PART + 1
     await worker.take({f"u{at}": impression(5, "ab", "b") for at in range(num)})
     assert worker.teacher.asked == [
-        (READERS_PER_PART, most_lessons(num)),
-        *[(READERS_PER_PART, 0)] * 3,
-        (1, 0),
+        (READERS_PER_PART, True),
+        *[(READERS_PER_PART, False)] * 3,
+        (1, False),
     ]
     assert await worker.shown("a", "b") == [[num, 0], [num, num]]
 

@@ -5,15 +5,7 @@ import pytest
 
 from schemas.history import article_ref, merge, num_clicks, pack_entry
 from tests.tiny_streams import HOUR_MS, stream_of
-from worker.batch_lessons import (
-    CLICKS_PER_LESSON,
-    LESSONS,
-    LESSONS_PER_S,
-    Allowance,
-    BatchLessons,
-    before_click,
-    most_lessons,
-)
+from worker.batch_lessons import LESSONS, LESSONS_PER_S, Allowance, BatchLessons, before_click
 from worker.eye import Eye
 from worker.intake import PackedImpression
 from worker.recommend.log_reader import Told, unpack
@@ -158,18 +150,6 @@ def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
     assert set(taught) == {0, 4}  # all of a batch, or none
 
 
-def test_of_a_large_batch_more_clicks_teach() -> None:
-    lessons, noted = noting()
-    num = 4 * LESSONS * CLICKS_PER_LESSON
-    many = [history((HOUR_MS + at, "a1")) for at in range(num)]
-    most = most_lessons(num)
-    assert most == 4 * LESSONS
-    for _ in range(3):  # however fast they come
-        noted.clicked.clear()
-        lessons.clicks(many, [[0]] * num, [NOBODY] * num, 2 * HOUR_MS, most=most)
-        assert sum(map(len, noted.clicked)) == most
-
-
 def test_before_a_click_there_is_what_came_earlier() -> None:
     packed = history((3, "c"), (2, "b"), (1, "a"))
     assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]
@@ -178,7 +158,7 @@ def test_before_a_click_there_is_what_came_earlier() -> None:
 def test_a_later_part_of_a_batch_counts_and_teaches_nothing() -> None:
     lessons, noted = noting()
     packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS)]
-    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, most=0)
+    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, teaches=False)
     assert len(unpack(b"".join(told)).clicks.counted) == LESSONS
     assert not noted.clicked
     lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS)

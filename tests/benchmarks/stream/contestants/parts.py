@@ -9,7 +9,7 @@ from typing import Any
 from schemas.history import ENTRY_BYTES, merge
 from worker.article_store import ArticleStore
 from worker.articles import Articles
-from worker.batch_lessons import BatchLessons, most_lessons
+from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
@@ -119,10 +119,7 @@ class Parts:
                 for user_id, before, after in zip(user_ids, packed, histories, strict=True)
             ]
             memberships = [page.membership for page in pages]
-            most = most_lessons(sum(map(len, clicks.values())))
-            told = self.lessons.clicks(
-                histories, counted, memberships, self.newest_click_ms, most=most
-            )
+            told = self.lessons.clicks(histories, counted, memberships, self.newest_click_ms)
         return [
             ReaderUpdate(
                 user_ids[i],
