@@ -2,7 +2,7 @@
 
 glibc lets each thread have a pool of its own, and takes ever larger arrays from pools once one of
 that size has been freed: what a fit or a checkpoint took for a moment lies among small things
-then, and stays. The worker grew by steps of 10 to 20 MB within the hour.
+then, and stays. A worker grew by steps of 10 to 20 MB in half an hour.
 """
 
 import ctypes
@@ -12,8 +12,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
 MOST_POOLS = 2
 LARGE_BYTES = 4 << 20
-"""What is as large goes back to the system as soon as it is freed. Arrays of a batch are smaller:
-they would be zeroed anew by the system each time."""
+"""What is as large goes back to the system as soon as it is freed."""
 
 
 def give_back_what_is_large() -> bool:
