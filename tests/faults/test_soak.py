@@ -19,7 +19,7 @@ BURST_RATE = 20_000
 BURST_S = 5.0
 NUM_READERS = 100_000
 """So many that no history is full at the end: the maximum is measured with short ones, and a page
-for a full one (512 clicks) costs five times as much."""
+for a full one (512 clicks) costs several times as much."""
 MOST_GROWTH = 0.05
 SETTLED_MINUTES = 5.0
 """Of a shorter soak the last third is not compared: a worker's memory grows while it gets going."""
