@@ -2,8 +2,9 @@
 
 Everything in a batch counts, but only its first few clicks and impressions teach. A lesson compares
 what happened with what was known then, and what is known is what was counted before the batch: of
-the thousandth click of a batch, a thousand clicks are missing. Such lessons are wrong, and taken at
-the same weights they add up far beyond what they say together; see docs/experiments.md.
+the thousandth click of a batch, a thousand clicks are missing. Such lessons are wrong. And taken at
+the same weights lessons add up far beyond what they say together: a large batch teaches in groups,
+each by the weights as the groups before it leave them; see docs/experiments.md.
 """
 
 import time
@@ -24,7 +25,13 @@ from worker.recommend.readers import Kind
 from worker.recommend.recommender import Recommender
 
 LESSONS = 16
-"""Most clicks, and most impressions, that teach at once."""
+"""Most clicks, and most impressions, that teach by the same weights."""
+
+MOST_LESSONS = 64
+"""Of a batch."""
+
+CLICKS_PER_LESSON = 125
+"""Of a batch large enough for more than `LESSONS`."""
 
 LESSONS_PER_S = 100.0
 """Where batches are small and come fast, nearly every click would teach, and lessons take longer
@@ -53,8 +60,8 @@ class BatchLessons:
         self._catalogue = catalogue
         self._recommender = recommender
         self._eye = eye
-        self._for_clicks = Allowance(per_s, LESSONS)
-        self._for_impressions = Allowance(per_s, LESSONS)
+        self._for_clicks = Allowance(per_s)
+        self._for_impressions = Allowance(per_s)
 
     def clicks(
         self,
@@ -63,30 +70,33 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        teaches: bool = True,
+        most: int = LESSONS,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`. teaches: whether
-        any of them does: of a batch that comes in parts the first, as later ones lack more.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`. most: so
+        many teach, of a batch that comes in parts of the first: later ones lack more.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        most = self._for_clicks.take(len(first)) if teaches else 0
-        for group, moment_ms in _moments(times_ms, now_ms, most):
-            seen = self._eye.see(
-                [before_click(histories[i], first[i]) for i in group],
-                objecting=None if objecting is None else objecting[group],
-            )
-            clicked = self._catalogue.find(
-                np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
-            )
-            lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
-            learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
+        groups = [*_moments(times_ms, now_ms, self._for_clicks.take(min(most, len(first))))]
+        with self._recommender.rehearsal() as learn:
+            for group, moment_ms in groups:
+                seen = self._eye.see(
+                    [before_click(histories[i], first[i]) for i in group],
+                    objecting=None if objecting is None else objecting[group],
+                )
+                clicked = self._catalogue.find(
+                    np.array([_ref_of(histories[i], first[i]) for i in group], dtype=np.int64)
+                )
+                lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
+                learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
+                if group is not groups[-1][0]:
+                    learn(lessons)
         told = [b""] * len(histories)
         for i, (lesson, member) in learned.items():
             told[i] = pack_counted(histories[i], counted[i], lesson, member)
@@ -107,11 +117,11 @@ class BatchLessons:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        teaches: bool = True,
+        most: int = LESSONS,
     ) -> list[bytes]:
         """Return what the click log is told of each impression, `b""` where no article is known.
 
-        before: what the reader of each had clicked until then. now_ms, objecting, teaches: as for
+        before: what the reader of each had clicked until then. now_ms, objecting, most: as for
         `clicks`.
         """
         shown = [self._known(each) for each in impressions]
@@ -121,7 +131,7 @@ class BatchLessons:
             for i, each in enumerate(impressions)
             if 0 < np.count_nonzero(shown[i][1]) < len(shown[i][1])
         }
-        most = self._for_impressions.take(len(times_ms)) if teaches else 0
+        most = self._for_impressions.take(min(most, len(times_ms)))
         for group, moment_ms in _moments(times_ms, now_ms, most):
             seen = self._eye.see(
                 [before[i] for i in group],
@@ -146,43 +156,50 @@ class BatchLessons:
         return rows[known], np.array(impression.clicked, dtype=np.bool_)[known], refs[known]
 
 
-class Allowance:
-    """So many a second, and no more than `burst` at once; per_s: None for no other limit.
+def lessons_of(num: int) -> int:
+    """Return how many of a batch of so many clicks teach, at most.
 
-    All of a batch or none: one lesson takes 0.7 ms, sixteen together 2.4.
+    >>> lessons_of(1), lessons_of(2000), lessons_of(4000), lessons_of(8000), lessons_of(99_999)
+    (16, 16, 32, 64, 64)
+    """
+    return min(max(LESSONS, num // CLICKS_PER_LESSON), MOST_LESSONS)
+
+
+class Allowance:
+    """So many lessons a second; per_s: None for however many.
+
+    All of a group or none: one lesson takes 0.7 ms, sixteen together 2.4.
     """
 
-    def __init__(
-        self, per_s: float | None, burst: int, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, per_s: float | None, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
-        self._burst = burst
         self._clock_s = clock_s
-        self._saved = float(burst)
+        self._saved = float(LESSONS)
         self._last_s = clock_s()
 
-    def take(self, most: int) -> int:
-        """Return how many of `most` there may be: none, or as many as ever at once.
+    def take(self, wanted: int) -> int:
+        """Return how many of those wanted there may be: all, or as many groups as there can be.
 
         >>> times_s = iter([0.0, 1.0, 1.0, 1.02, 1.05])
-        >>> allowance = Allowance(100.0, 16, lambda: next(times_s))
+        >>> allowance = Allowance(100.0, lambda: next(times_s))
         >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
         (16, 0, 0, 4)
         """
-        wanted = min(self._burst, most)
         if self._per_s is None:
             return wanted
         now_s = self._clock_s()
-        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, self._burst)
+        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, MOST_LESSONS)
         self._last_s = now_s
         if self._saved < wanted:
-            return 0
+            wanted = int(self._saved) // LESSONS * LESSONS
         self._saved -= wanted
         return wanted
 
 
 def _moments(times_ms: dict[int, int], now_ms: int, most: int) -> Iterator[tuple[list[int], int]]:
     """Yield the first keys by time, in groups of about the same time, and that time.
+
+    At most `LESSONS` are a group.
 
     >>> minute = 60_000
     >>> list(_moments({0: 5 * minute, 1: 0, 2: 5 * minute + 1}, 9 * minute, 16))
@@ -193,7 +210,8 @@ def _moments(times_ms: dict[int, int], now_ms: int, most: int) -> Iterator[tuple
     order = sorted(times_ms, key=lambda key: (times_ms[key], key))[:most]
     begins = [0]
     for at, key in enumerate(order):
-        if times_ms[key] - times_ms[order[begins[-1]]] > SAME_MOMENT_MS:
+        is_later = times_ms[key] - times_ms[order[begins[-1]]] > SAME_MOMENT_MS
+        if is_later or at - begins[-1] == LESSONS:
             begins.append(at)
     for begin, end in pairwise([*begins, len(order)] if order else []):
         # Seen from the last of them: what came in between may have been clicked by another.

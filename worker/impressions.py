@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
-from worker.batch_lessons import BatchLessons
+from worker.batch_lessons import BatchLessons, lessons_of
 from worker.bygone import Sieve
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
@@ -57,11 +57,13 @@ class Impressions:
     ) -> list[ShownUpdate]:
         """Return what is to be stored, made part by part: clicks have their turn in between."""
         user_ids = list(pending)
+        teaching = lessons_of(sum(map(len, pending.values())))
         updates: list[ShownUpdate] = []
         for start in range(0, len(user_ids), READERS_PER_PART):
             part = slice(start, start + READERS_PER_PART)
             own = {user_id: pending[user_id] for user_id in user_ids[part]}
-            updates += self._merge(own, held.of(part), news_ms, start == 0)
+            updates += self._merge(own, held.of(part), news_ms, teaching)
+            teaching = 0
             await asyncio.sleep(0)
         return updates
 
@@ -70,7 +72,7 @@ class Impressions:
         pending: Mapping[str, Mapping[bytes, PackedImpression]],
         held: Held,
         news_ms: int,
-        teaches: bool,
+        teaching: int,
     ) -> list[ShownUpdate]:
         """Return what is to be stored of the readers of whom something counts."""
         wishes: list[bytes | None] = []
@@ -96,7 +98,7 @@ class Impressions:
                 clicks = history if is_history(history) else None
                 histories += [before(clicks, each.time_ms) for each in new]
         objecting = objections(wishes)
-        told = iter(self._lessons.impressions(histories, counted, news_ms, objecting, teaches))
+        told = iter(self._lessons.impressions(histories, counted, news_ms, objecting, teaching))
         return [
             ShownUpdate(user_id, shown, showings, b"".join(next(told) for _ in range(num)), mark)
             for user_id, shown, showings, num, mark in merged

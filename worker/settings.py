@@ -110,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     brings the reader back."""
     history_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1024
     """Clicks kept per reader (16 bytes each)."""
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8000
     """Most messages fetched and processed at once: so many only of a backlog."""
     max_pending_chunks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
     """Fetched chunks that may wait; bounds memory when Redis or Kafka is slow."""

@@ -51,6 +51,31 @@ def settle(
 
 
 @compiled
+def weigh_kinds(
+    columns: NDArray[np.float32],
+    offered: NDArray[np.int32],
+    kind: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    of_kind: NDArray[np.float32],
+) -> None:
+    """Write what is added to the score of each article on offer for its kind, as `settle` does.
+
+    columns: (A, M), settled. weights: (A, kinds). of_kind: (M,).
+    """
+    kinds = np.empty(BLOCK, dtype=np.int64)
+    for start in range(0, len(offered), BLOCK):
+        num = min(BLOCK, len(offered) - start)
+        own = of_kind[start : start + num]
+        own[:] = 0.0
+        for at in range(num):
+            kinds[at] = kind[offered[start + at]]
+        for feature in range(NUM_ARTICLE):
+            values, added = columns[feature, start : start + num], weights[feature]
+            for at in range(num):
+                own[at] += added[np.uint64(kinds[at])] * values[at]
+
+
+@compiled
 def weigh(
     columns: NDArray[np.float32],
     weights: NDArray[np.float32],

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from worker.catalogue import Catalogue
 from worker.recommend.features import SOURCES
 from worker.recommend.layout import Layout
-from worker.recommend.moment import Moment, look
+from worker.recommend.moment import Moment, look, reweigh
 from worker.recommend.options import Options
 from worker.recommend.statistics import Statistics
 
@@ -58,6 +58,11 @@ class Looks:
         self.off = np.array(sorted(set().union(*off)), dtype=np.int64)
         """Features of the sources that are switched off: they weigh nothing."""
         self._last: Look | None = None
+        self._is_by_old_weights = False
+
+    def weigh_anew(self) -> None:
+        """Heed from the next look on what was learned since the last, though that may be kept."""
+        self._is_by_old_weights = True
 
     def at(self, now_ms: int, kinds: NDArray[np.int64]) -> Look:
         """Return what is on offer, in order for these kinds of readers; as seen lately, if so.
@@ -74,6 +79,10 @@ class Looks:
             num_changes, at_s, took_s = statistics.num_changes, began_s, 0.0
         else:
             _, weights, scale, _, num_changes, at_s, took_s = kept
+            if self._is_by_old_weights:
+                weights = self._weights()
+                kept = kept._replace(moment=reweigh(kept.moment, weights))
+        self._is_by_old_weights = False
         moment = look(
             statistics.items,
             len(layout.row_of),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worker.compiled import compiled
 from worker.recommend.article_features import PLACE_BITS, SOON_MS, measure
-from worker.recommend.article_scores import settle, weigh
+from worker.recommend.article_scores import settle, weigh, weigh_kinds
 from worker.recommend.features import (
     AGE_ROWS,
     GAP_ROWS,
@@ -110,6 +110,16 @@ def look(
         seen.order[kind] = _in_order(seen, _reader_weights(weights)[kind], seen.scores[kind])
         seen.ordered[kind] = True
     return seen
+
+
+def reweigh(seen: Moment, weights: NDArray[np.float64]) -> Moment:
+    """Return what was seen as it looks by other weights, (rows, F); the first moment is used up.
+
+    The best of each tag stay as they are.
+    """
+    by_kind = np.ascontiguousarray(_kind_weights(weights).T)
+    weigh_kinds(seen.features, seen.offered, seen.kind, by_kind, seen.of_kind)
+    return seen._replace(ordered=np.zeros_like(seen.ordered))
 
 
 def _in_order(

@@ -8,7 +8,8 @@ select      diversity and caps: `selection`; a little exploration: `exploration`
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,6 +218,25 @@ class Recommender:
                 gradient[:, self._looks.off] = 0.0
             lessons.append(Lesson(gradient, spread, kind))
         return lessons
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[Callable[[Sequence[Lesson]], None]]:
+        """Yield what learns lessons, so that those that follow are made by the weights after them.
+
+        In the end all is as it was: what counts is what comes by the click log.
+        """
+
+        def learn(lessons: Sequence[Lesson]) -> None:
+            for lesson in lessons:
+                if lesson.gradient.any():
+                    self.statistics.learn(lesson.gradient, lesson.spread, *lesson.kind)
+            self._looks.weigh_anew()
+
+        num_changes = self.statistics.num_changes
+        with self.statistics.rehearsal():
+            yield learn
+        if self.statistics.num_changes != num_changes:
+            self._looks.weigh_anew()
 
     def learn_impression(
         self,

@@ -5,7 +5,8 @@ came to know the articles. The exception is what is counted by tags and terms, f
 worker does not know the article: half a second at most for a new one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -212,6 +213,18 @@ class Statistics:
             # What could not vary in a choice says nothing of what it usually deviates by.
             self.blend.scale[1] += spread > 0.0
             self.scale = scale_of(self.blend)
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Take back in the end what is learned meanwhile; nothing else may change meanwhile."""
+        kept = BlendState(*(each.copy() for each in self.blend))
+        scale, num_changes = self.scale, self.num_changes
+        try:
+            yield
+        finally:
+            if self.num_changes != num_changes:
+                self.blend, self.scale = kept, scale
+                self.num_changes += 1
 
     def learn_shown(self, gradient: NDArray[Any]) -> None:
         """Move the weights of impressions up a gradient, (F,)."""
