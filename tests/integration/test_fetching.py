@@ -35,15 +35,16 @@ class Group:
         for future in created.values():
             future.result(30)
 
-    def produce(self, topic: str, num: int, first: int = 0) -> None:
-        producer = Producer(self.client_config)
+    def produce(self, topic: str, num: int, first: int = 0, size: int = 0) -> None:
+        producer = Producer({**self.client_config, "batch.num.messages": 200})
         for number in range(first, first + num):
-            producer.produce(topic, str(number).encode(), str(number), number % PARTITIONS)
+            value = str(number).encode().zfill(size)
+            producer.produce(topic, value, str(number), number % PARTITIONS)
         assert producer.flush(30) == 0
 
     @asynccontextmanager
-    async def member(self, hung_s: float = 6.0) -> AsyncIterator["Member"]:
-        member = Member(self, hung_s)
+    async def member(self, hung_s: float = 6.0, most: int = 50) -> AsyncIterator["Member"]:
+        member = Member(self, hung_s, most)
         member.fetching.start(self.topics)
         try:
             yield member
@@ -52,20 +53,20 @@ class Group:
 
 
 class Member:
-    def __init__(self, group: Group, hung_s: float) -> None:
+    def __init__(self, group: Group, hung_s: float, most: int) -> None:
         settings = Settings(
             kafka_bootstrap=group.bootstrap_servers,
             app_id=group.name,
             session_timeout_s=6.0,
             fetch_wait_s=group.fetch_wait_s,
-            batch_size=50,
+            batch_size=most,
         )
         self.metrics = Metrics()
         self.fetching = Fetching(
             consumer_config(settings),
             self._revoked,
             self._assigned,
-            most_records=50,
+            most_records=most,
             hung_s=hung_s,
             stage=self.metrics.stage,
         )
@@ -135,6 +136,21 @@ async def test_a_topic_that_was_full_goes_on_after_a_rebalance(group: Group) -> 
                 )
             )
             assert one.given and other.given
+
+
+async def test_a_backlog_is_fetched_from_all_partitions_side_by_side(group: Group) -> None:
+    topic, each = group.topics[0], 5000
+    group.produce(topic, PARTITIONS * each, size=120)
+    async with group.member(most=8000) as member:
+        await member.take_until(lambda: len(member.given) == PARTITIONS * each)
+        given = list(member.given)
+    at = dict.fromkeys(range(PARTITIONS), 0)
+    furthest = 0
+    for record in given:
+        at[record.partition] = record.offset
+        furthest = max(furthest, max(at.values()) - min(at.values()))
+    # One after another it would be 5,000.
+    assert furthest < each / 2
 
 
 async def test_what_is_committed_is_where_the_next_begins(group: Group) -> None:

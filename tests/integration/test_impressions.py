@@ -9,6 +9,7 @@ from schemas import keys
 from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
 from worker import click_log
+from worker.batch_lessons import lessons_of
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
@@ -30,8 +31,8 @@ class Teacher:
 
     def __init__(self) -> None:
         self.num_clicks_before: list[int] = []
-        self.asked: list[tuple[int, bool]] = []
-        """Impressions that came at once, and whether any of them may teach."""
+        self.asked: list[tuple[int, int]] = []
+        """Impressions that came at once, and how many of them may teach."""
 
     def impressions(
         self,
@@ -39,10 +40,10 @@ class Teacher:
         impressions: Sequence[PackedImpression],
         now_ms: int,
         objecting: object,
-        teaches: bool,
+        most: int,
     ) -> list[bytes]:
         assert (now_ms, objecting) == (100, None)
-        self.asked.append((len(impressions), teaches))
+        self.asked.append((len(impressions), most))
         self.num_clicks_before += map(num_clicks, histories)
         return [
             pack_impression(
@@ -111,9 +112,9 @@ async def test_many_impressions_are_counted_part_by_part_and_the_first_teach(
     num = 4 * READERS_PER_PART + 1
     await worker.take({f"u{at}": impression(5, "ab", "b") for at in range(num)})
     assert worker.teacher.asked == [
-        (READERS_PER_PART, True),
-        *[(READERS_PER_PART, False)] * 3,
-        (1, False),
+        (READERS_PER_PART, lessons_of(num)),
+        *[(READERS_PER_PART, 0)] * 3,
+        (1, 0),
     ]
     assert await worker.shown("a", "b") == [[num, 0], [num, num]]
 

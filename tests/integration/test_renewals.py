@@ -6,7 +6,7 @@ import pytest
 
 from schemas.history import article_ref, pack_entry
 from tests.integration.test_shadow import ARTICLES, NAMES, catalogue_by
-from worker.batch_lessons import LESSONS, BatchLessons
+from worker.batch_lessons import CLICKS_PER_LESSON, LESSONS, BatchLessons, lessons_of
 from worker.eye import Eye
 from worker.front_pages import FrontPages
 from worker.metrics import Metrics
@@ -20,7 +20,7 @@ from worker.redis_client import Client
 from worker.renewals import READERS_PER_PART, Renewals
 
 TTL_MS = 60_000
-NUM_READERS = 2 * READERS_PER_PART + 1
+NUM_READERS = 4 * READERS_PER_PART + 10 * CLICKS_PER_LESSON
 NOW_MS = 1_800_000_000_000
 
 
@@ -52,4 +52,5 @@ async def test_a_batch_of_many_parts_counts_all_clicks_and_teaches_its_first_one
     told = [unpack(update.told) for update in updates]
     assert sum(len(each.clicks.counted) for each in told) == NUM_READERS
     taught = [at for at, each in enumerate(told) if each.lessons]
-    assert taught == list(range(LESSONS))  # the earliest clicks
+    assert lessons_of(NUM_READERS) > LESSONS
+    assert taught == list(range(lessons_of(NUM_READERS)))  # the earliest clicks

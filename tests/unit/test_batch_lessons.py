@@ -2,13 +2,21 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from schemas.history import article_ref, merge, num_clicks, pack_entry
 from tests.tiny_streams import HOUR_MS, stream_of
-from worker.batch_lessons import LESSONS, LESSONS_PER_S, Allowance, BatchLessons, before_click
+from worker.batch_lessons import (
+    LESSONS,
+    LESSONS_PER_S,
+    MOST_LESSONS,
+    Allowance,
+    BatchLessons,
+    before_click,
+)
 from worker.eye import Eye
 from worker.intake import PackedImpression
-from worker.recommend.log_reader import Told, unpack
+from worker.recommend.log_reader import Taught, Told, unpack
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson
 from worker.recommend.recommender import Recommender
@@ -134,7 +142,7 @@ def test_the_first_impressions_of_a_batch_teach_and_all_count() -> None:
 
 def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
     now_s = [50.0]
-    allowance = Allowance(LESSONS_PER_S, LESSONS, lambda: now_s[0])
+    allowance = Allowance(LESSONS_PER_S, lambda: now_s[0])
     lessons, noted = noting()
     lessons._for_clicks = allowance
     taught = []
@@ -150,6 +158,66 @@ def test_batches_that_follow_fast_teach_no_more_than_a_large_one() -> None:
     assert set(taught) == {0, 4}  # all of a batch, or none
 
 
+def test_a_backlog_teaches_whole_groups_as_far_as_time_allows() -> None:
+    now_s = [50.0]
+    allowance = Allowance(LESSONS_PER_S, lambda: now_s[0])
+    taken = []
+    for _ in range(6):  # large batches, 0.4 s apart
+        taken.append(allowance.take(MOST_LESSONS))
+        now_s[0] += 0.4
+    assert set(taken) == {16, 32, 48}
+    assert sum(taken) == pytest.approx(LESSONS + 2.0 * LESSONS_PER_S, abs=LESSONS)
+    now_s[0] += 60.0
+    assert allowance.take(MOST_LESSONS + 9) == MOST_LESSONS  # and no more, however long it waited
+
+
+@pytest.mark.parametrize("freshness_ms", [0, 60_000])
+def test_a_large_batch_teaches_in_groups_each_by_the_weights_that_those_before_leave(
+    freshness_ms: int,
+) -> None:
+    worker = recommender()
+    for click in popular(200):
+        worker.learn(*click)
+    statistics = worker._statistics
+    kept_looks = replace(worker._recommender.options, freshness_ms=freshness_ms)
+    noted = Noting(Recommender(worker._catalogue, statistics, kept_looks))
+    lessons = BatchLessons(noted.catalogue, noted, Eye(noted.catalogue, None, 1.0), None)
+    now_ms = 9 * HOUR_MS
+    packed = [
+        history((now_ms - 40 + at, f"a{at % 7}"), (now_ms - HOUR_MS, f"a{9 + at % 5}"))
+        for at in range(40)
+    ]
+    before = statistics.blend.weights.copy(), statistics.blend.squares.copy(), statistics.scale
+
+    def teach(first: int, last: int) -> list[Taught]:
+        part = packed[first:last]
+        nobody = [NOBODY] * len(part)
+        return unpack(
+            b"".join(lessons.clicks(part, [[0]] * len(part), nobody, now_ms, None, 99))
+        ).lessons
+
+    taught = teach(0, 40)
+    assert list(map(len, noted.clicked)) == [LESSONS, LESSONS, 8]
+    # What counts is what comes by the log: until then all is as it was.
+    assert np.array_equal(statistics.blend.weights, before[0])
+    assert np.array_equal(statistics.blend.squares, before[1])
+    assert np.array_equal(statistics.scale, before[2])
+    by_old_weights = teach(LESSONS, 2 * LESSONS)
+    for each in taught[:LESSONS]:
+        statistics.learn(*each.learned, each.length, each.gap)
+    noted._looks.weigh_anew()
+    by_new_weights = teach(LESSONS, 2 * LESSONS)
+
+    def gradients(those: list[Taught]) -> np.ndarray:
+        return np.array([each.learned.gradient[0] for each in those])
+
+    second = gradients(taught[LESSONS : 2 * LESSONS])
+    moved = np.abs(gradients(by_old_weights) - gradients(by_new_weights)).max()
+    assert moved > 0.01
+    # The log's 16 bits make the difference that is left.
+    assert np.abs(second - gradients(by_new_weights)).max() < 0.05 * moved
+
+
 def test_before_a_click_there_is_what_came_earlier() -> None:
     packed = history((3, "c"), (2, "b"), (1, "a"))
     assert [num_clicks(before_click(packed, at)) for at in range(3)] == [2, 1, 0]
@@ -158,7 +226,7 @@ def test_before_a_click_there_is_what_came_earlier() -> None:
 def test_a_later_part_of_a_batch_counts_and_teaches_nothing() -> None:
     lessons, noted = noting()
     packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS)]
-    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, teaches=False)
+    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, most=0)
     assert len(unpack(b"".join(told)).clicks.counted) == LESSONS
     assert not noted.clicked
     lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS)

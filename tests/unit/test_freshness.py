@@ -107,3 +107,25 @@ def test_reasons_add_up_while_the_weights_move() -> None:
     sums = (page.features * page.weights).sum(axis=2)
     differences = page.scores[0] - sums[0]
     assert np.ptp(differences) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_what_was_seen_is_ordered_by_other_weights_as_a_new_look_would() -> None:
+    made, _ = made_with_clicks(OPTIONS)
+    looks, kinds = made._looks, np.array([0, 4])
+    looks._last = None  # from before the latest clicks
+    seen = looks.at(LATER_MS, kinds)
+    orders = seen.moment.order[kinds].copy()
+    rows, features = made.statistics.blend.weights.shape
+    made.statistics.blend.weights[:] += np.random.default_rng(0).normal(size=(rows, features))
+    assert looks.at(LATER_MS, kinds).moment is seen.moment
+    looks.weigh_anew()
+    weighed = looks.at(LATER_MS, kinds)
+    assert weighed.moment.features is seen.moment.features
+    assert not np.array_equal(weighed.moment.order[kinds], orders)
+    other = Recommender(made.catalogue, made.statistics, OPTIONS)
+    other.lay_out()
+    new = other._looks.at(LATER_MS, kinds)
+    assert np.array_equal(weighed.weights, new.weights)
+    assert np.array_equal(weighed.moment.of_kind, new.moment.of_kind)
+    assert np.array_equal(weighed.moment.scores[kinds], new.moment.scores[kinds])
+    assert np.array_equal(weighed.moment.order[kinds], new.moment.order[kinds])

@@ -214,6 +214,10 @@ class Statistics:
             self.blend.scale[1] += spread > 0.0
             self.scale = scale_of(self.blend)
 
+    def freeze(self) -> None:
+        """Move no weight from now on."""
+        self._learning_rate = 0.0
+
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """Take back in the end what is learned meanwhile; nothing else may change meanwhile."""

@@ -111,6 +111,10 @@ class WorkerRecommender:
         (lesson,) = self._recommender.lessons(reading, tastes, now_ms, clicked)
         self._apply([pack_counted(merged, counted, lesson, members(tastes)[0])])
 
+    def freeze(self) -> None:
+        """Learn no more; clicks are counted as before."""
+        self._statistics.freeze()
+
     def learn_batch(self, clicks: Sequence[tuple[int, int, int]]) -> None:
         """Learn from clicks that come at once, as a worker does when it has much to catch up with.
 
