@@ -11,6 +11,7 @@ from worker.catalogue import Catalogue
 from worker.recommend.layout import Layout
 from worker.recommend.learn import count_click, free_slot
 from worker.recommend.options import Filters, Options, Selection
+from worker.recommend.reader_features import most_alike
 from worker.recommend.recommender import Recommender
 from worker.recommend.state import NO_SLOT
 from worker.recommend.statistics import Statistics
@@ -203,3 +204,13 @@ def test_articles_without_text_vectors_rank_by_the_rest() -> None:
         news.put(EncodedArticle(f"a{i}", "v", b"", [], NOW_MS - i * HOUR_MS, None))
     found = recommender(news).rank(*see(news, NOBODY), NOW_MS + 1, 10)
     assert shown(found, news)[0] == "a0"
+
+
+def test_the_most_alike_are_found_whatever_their_order_and_of_equal_ones_the_first() -> None:
+    random = np.random.default_rng(0)
+    likeness = random.integers(-3, 9, (200, 40)).astype(np.float32)
+    likeness[0] = 0.0
+    found = np.empty((200, 8), dtype=np.int64)
+    most_alike(likeness, found)
+    expected = np.sort(np.argsort(-likeness, axis=1, kind="stable")[:, :8], axis=1)
+    assert np.array_equal(found, expected)

@@ -83,6 +83,32 @@ def mean_vectors(
 
 
 @compiled
+def most_alike(likeness: NDArray[np.float32], out: NDArray[np.int64]) -> None:
+    """Write the places of the highest numbers of each row of (B, M), (B, n), first places first.
+
+    Of equal ones the first. n: at most M.
+    """
+    held = np.empty(out.shape[1], dtype=np.float32)
+    for reader in range(len(out)):
+        row, places = likeness[reader], out[reader]
+        places[:] = 0
+        held[:] = -np.inf
+        lowest = held[-1]
+        for at in range(len(row)):
+            value = row[at]
+            if value > lowest:
+                place = len(held) - 1
+                while place and held[place - 1] < value:
+                    held[place] = held[place - 1]
+                    places[place] = places[place - 1]
+                    place -= 1
+                held[place] = value
+                places[place] = at
+                lowest = held[-1]
+        places.sort()
+
+
+@compiled
 def fill_features(
     reader: int,
     candidates: NDArray[np.int64],

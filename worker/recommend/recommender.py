@@ -32,7 +32,7 @@ from worker.recommend.moment import Moment, kinds_of
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson, Ranked, Tastes
 from worker.recommend.rank import describe, explain, rank_readers, strongest_links
-from worker.recommend.reader_features import mean_vectors
+from worker.recommend.reader_features import mean_vectors, most_alike
 from worker.recommend.readers import Kind, Readers, only
 from worker.recommend.segments import segment_lift
 from worker.recommend.selection import select
@@ -328,9 +328,9 @@ class Recommender:
         recent = moment.newest
         if "content" in self.options.sources_off or len(recent) <= NEAR or not tastes.any():
             return np.empty((len(tastes), 0), dtype=np.int64)
-        likeness = tastes @ self._layout.articles.vectors[recent].T
-        nearest = np.argpartition(-likeness, NEAR - 1, axis=1)[:, :NEAR]
-        near: NDArray[np.int64] = recent[np.sort(nearest, axis=1)].astype(np.int64)
+        nearest = np.empty((len(tastes), NEAR), dtype=np.int64)
+        most_alike(tastes @ self._layout.articles.vectors[recent].T, nearest)
+        near: NDArray[np.int64] = recent[nearest].astype(np.int64)
         return near
 
     def _segment_affinity(self, membership: NDArray[np.float32]) -> NDArray[np.float32]:
