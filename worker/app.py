@@ -57,8 +57,8 @@ FOLLOW_INTERVAL_S = 0.5
 DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
 
-NEW_OBJECTS_PER_COLLECTION = 20_000
-"""About what a batch of clicks creates; all but some exceptions go by counting references."""
+NEW_OBJECTS_PER_COLLECTION = 80_000
+"""About what a large batch of clicks creates; all but some exceptions go by counting references."""
 
 LAST_RESORT_S = 9.0
 """When a stopping worker leaves without more ado: container platforms kill after 10 s."""
@@ -130,6 +130,8 @@ class App(faust.App):
         self.health.is_stopping = True
         if self.crashed:
             return
+        for gatherer in self.gatherers:
+            gatherer.stop()
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self.pipeline.idle()

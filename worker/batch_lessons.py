@@ -28,7 +28,7 @@ LESSONS = 16
 """Most clicks, and most impressions, that teach by the same weights."""
 
 MOST_LESSONS = 64
-"""Of a batch."""
+"""Of the clicks of a batch, at once."""
 
 CLICKS_PER_LESSON = 125
 """Of a batch large enough for more than `LESSONS`."""
@@ -83,9 +83,13 @@ class BatchLessons:
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        groups = [*_moments(times_ms, now_ms, self._for_clicks.take(min(most, len(first))))]
+        groups = _moments(times_ms, now_ms, self._for_clicks.take(min(most, len(first))))
         with self._recommender.rehearsal() as learn:
+            by_these_weights: list[Lesson] = []
             for group, moment_ms in groups:
+                if len(by_these_weights) + len(group) > LESSONS:
+                    learn(by_these_weights)
+                    by_these_weights = []
                 seen = self._eye.see(
                     [before_click(histories[i], first[i]) for i in group],
                     objecting=None if objecting is None else objecting[group],
@@ -95,8 +99,7 @@ class BatchLessons:
                 )
                 lessons = self._recommender.lessons(seen.reading, seen.tastes, moment_ms, clicked)
                 learned |= zip(group, zip(lessons, members(seen.tastes), strict=True), strict=True)
-                if group is not groups[-1][0]:
-                    learn(lessons)
+                by_these_weights += lessons
         told = [b""] * len(histories)
         for i, (lesson, member) in learned.items():
             told[i] = pack_counted(histories[i], counted[i], lesson, member)
@@ -157,7 +160,7 @@ class BatchLessons:
 
 
 def lessons_of(num: int) -> int:
-    """Return how many of a batch of so many clicks teach, at most.
+    """Return how many of so many clicks that come at once teach, at most.
 
     >>> lessons_of(1), lessons_of(2000), lessons_of(4000), lessons_of(8000), lessons_of(99_999)
     (16, 16, 32, 64, 64)

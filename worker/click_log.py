@@ -34,6 +34,9 @@ ENTRIES_PER_READ = 64
 MAX_ENTRIES = 10_000
 """Most entries of the log, should no worker write checkpoints."""
 
+READERS_PER_ENTRY = 512
+"""Most that are put on the log at once where that is a call of its own."""
+
 CHECKPOINT_ENTRIES = 2000
 CHECKPOINT_S = 30.0
 REST = 50.0
@@ -213,11 +216,13 @@ class ClickLog:
 
     async def append(self, told: Iterable[bytes]) -> None:
         """Put clicks on the log that are stored already; on a cluster only."""
-        entry = b"".join(told)
-        if entry:
+        entries = [entry for entry in told if entry]
+        for start in range(0, len(entries), READERS_PER_ENTRY):
+            entry = b"".join(entries[start : start + READERS_PER_ENTRY])
             await self._client.xadd(
                 keys.CLICK_LOG, {"clicks": entry}, maxlen=MAX_ENTRIES, approximate=True
             )
+        if entries:
             await self._client.pexpire(keys.CLICK_LOG, self._ttl_ms)
 
     async def checkpoint(self) -> bool:

@@ -45,6 +45,7 @@ class Gatherer:
         self._waiting: deque[Chunk] = deque()
         self._num_waiting = 0
         self._changed = asyncio.Condition()
+        self._is_stopping = False
         self.place = ""
         """What could not be processed, for the log."""
 
@@ -63,15 +64,23 @@ class Gatherer:
                 while True:
                     await self._room.acquire()
                     async with self._changed:
-                        await self._changed.wait_for(lambda: self._waiting)
+                        await self._changed.wait_for(
+                            lambda: self._waiting and not self._is_stopping
+                        )
                     async with self._turn.work:
                         pass  # what comes until the next can begin goes with it
+                    if self._is_stopping:
+                        return
                     async with self._changed:
                         taken = self._take()
                         self._changed.notify_all()
                     group.create_task(self._handle(taken))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+
+    def stop(self) -> None:
+        """Begin nothing more: what waits is delivered again, to whoever comes next."""
+        self._is_stopping = True
 
     async def _handle(self, taken: Sequence[Chunk]) -> None:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from schemas.history import before, is_history, merge
 from schemas.showings import MAX_SHOWINGS
-from worker.batch_lessons import BatchLessons, lessons_of
+from worker.batch_lessons import LESSONS, BatchLessons
 from worker.bygone import Sieve
 from worker.click_log import ClickLog
 from worker.counting import counted_impressions
@@ -57,7 +57,7 @@ class Impressions:
     ) -> list[ShownUpdate]:
         """Return what is to be stored, made part by part: clicks have their turn in between."""
         user_ids = list(pending)
-        teaching = lessons_of(sum(map(len, pending.values())))
+        teaching = LESSONS
         updates: list[ShownUpdate] = []
         for start in range(0, len(user_ids), READERS_PER_PART):
             part = slice(start, start + READERS_PER_PART)

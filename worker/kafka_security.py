@@ -47,7 +47,9 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "queued.min.messages": 2 * settings.batch_size,
         "queued.max.messages.kbytes": 16_384,
         # So that partitions come side by side: what was clicked last week is not to be counted when
-        # another partition is still a month behind. By default one comes after another.
+        # another partition is still a month behind. By default one comes after another. What a
+        # producer sent at once comes whole, however large; and for a partition it is 64 KiB a round
+        # trip to the broker: 13 MB/s where that takes 5 ms.
         "max.partition.fetch.bytes": 65_536,
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 5000,

@@ -40,7 +40,7 @@ class ReaderUpdate(NamedTuple):
 
     user_id: str
     held: bytes | None
-    """The history that was read."""
+    """The history that was read, or its header."""
     history: bytes
     profile: bytes
     """Empty of a reader who objects to profiling."""

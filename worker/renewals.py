@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast
 
-from schemas.history import ENTRY_BYTES, merge
+from schemas.history import ENTRY_BYTES, HEADER_BYTES, merge
 from worker.batch_lessons import BatchLessons, lessons_of
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
@@ -23,6 +23,11 @@ STEPS_TO_SEND = 3
 """Of the event loop: redis-py needs two before what it is to write is on its way."""
 
 logger = logging.getLogger(__name__)
+
+
+def _header(history: bytes | None) -> bytes | None:
+    # What is compared with when it is stored; a batch of full histories is 130 MB.
+    return history and history[:HEADER_BYTES]
 
 
 class Renewals:
@@ -116,7 +121,7 @@ class Renewals:
         return [
             ReaderUpdate(
                 user_ids[i],
-                held[i],
+                _header(held[i]),
                 merged[i],
                 page.profile,
                 page.recommendation,

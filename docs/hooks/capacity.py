@@ -26,7 +26,7 @@ MEASURED = {
     "reader_bytes": Figure(5_160, "B", "of a reader in Redis: page, profile, 32 clicks"),
     "page_bytes": Figure(3_900, "B", "of a page, as sent and as stored"),
     "profile_bytes": Figure(600, "B", "of a profile, as sent and as stored"),
-    "worker_mb": Figure(582, "MB", "of a worker at its peak, with 100,000 articles"),
+    "worker_mb": Figure(614, "MB", "of a worker at its peak, with 100,000 articles"),
 }
 """From docs/benchmarks.md."""
 

@@ -9,7 +9,7 @@ from schemas import keys
 from schemas.history import before, merge, num_clicks, pack_entry, read_entries
 from schemas.showings import IMPRESSION_BYTES, MAX_SHOWINGS, pack_showings
 from worker import click_log
-from worker.batch_lessons import lessons_of
+from worker.batch_lessons import LESSONS
 from worker.bygone import Sieve
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
@@ -112,7 +112,7 @@ async def test_many_impressions_are_counted_part_by_part_and_the_first_teach(
     num = 4 * READERS_PER_PART + 1
     await worker.take({f"u{at}": impression(5, "ab", "b") for at in range(num)})
     assert worker.teacher.asked == [
-        (READERS_PER_PART, lessons_of(num)),
+        (READERS_PER_PART, LESSONS),
         *[(READERS_PER_PART, 0)] * 3,
         (1, 0),
     ]

@@ -1,5 +1,7 @@
 """What a batch teaches: a few lessons, each as of its own click, however many come at once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -16,9 +18,11 @@ from worker.batch_lessons import (
 )
 from worker.eye import Eye
 from worker.intake import PackedImpression
+from worker.recommend.features import NUM_FEATURES, NUM_STEPS
 from worker.recommend.log_reader import Taught, Told, unpack
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson
+from worker.recommend.readers import Kind
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 from worker.stream_evaluation.model import WorkerRecommender
@@ -187,6 +191,8 @@ def test_a_large_batch_teaches_in_groups_each_by_the_weights_that_those_before_l
         history((now_ms - 40 + at, f"a{at % 7}"), (now_ms - HOUR_MS, f"a{9 + at % 5}"))
         for at in range(40)
     ]
+    noted.lay_out()
+    kept = noted._looks.at(now_ms, np.array([0]))
     before = statistics.blend.weights.copy(), statistics.blend.squares.copy(), statistics.scale
 
     def teach(first: int, last: int) -> list[Taught]:
@@ -202,6 +208,7 @@ def test_a_large_batch_teaches_in_groups_each_by_the_weights_that_those_before_l
     assert np.array_equal(statistics.blend.weights, before[0])
     assert np.array_equal(statistics.blend.squares, before[1])
     assert np.array_equal(statistics.scale, before[2])
+    assert noted._looks._last is kept and not noted._looks._is_by_old_weights
     by_old_weights = teach(LESSONS, 2 * LESSONS)
     for each in taught[:LESSONS]:
         statistics.learn(*each.learned, each.length, each.gap)
@@ -216,6 +223,51 @@ def test_a_large_batch_teaches_in_groups_each_by_the_weights_that_those_before_l
     assert moved > 0.01
     # The log's 16 bits make the difference that is left.
     assert np.abs(second - gradients(by_new_weights)).max() < 0.05 * moved
+
+
+def test_a_rehearsal_that_fails_leaves_nothing_behind() -> None:
+    worker = recommender()
+    for click in popular(50):
+        worker.learn(*click)
+    statistics = worker._statistics
+    made = Recommender(worker._catalogue, statistics, Options())
+    made.lay_out()
+    kept = made._looks.at(HOUR_MS, np.array([0]))
+    weights, scale = statistics.blend.weights.copy(), statistics.scale.copy()
+    steps = np.ones((NUM_STEPS, NUM_FEATURES))
+    with pytest.raises(ZeroDivisionError), made.rehearsal() as learn:
+        learn([Lesson(steps, steps[0], Kind(0, 0))])
+        assert not np.array_equal(statistics.blend.weights, weights)
+        assert not np.array_equal(made._looks.at(HOUR_MS, np.array([0])).weights, kept.weights)
+        raise ZeroDivisionError
+    assert np.array_equal(statistics.blend.weights, weights)
+    assert np.array_equal(statistics.scale, scale)
+    assert made._looks._last is kept
+    assert np.array_equal(kept.weights, weights)
+
+
+def test_lessons_minutes_apart_learn_from_each_other_group_by_group() -> None:
+    worker = recommender()
+    for click in popular(200):
+        worker.learn(*click)
+    noted = Noting(worker._recommender)
+    lessons = BatchLessons(noted.catalogue, noted, Eye(noted.catalogue, None, 1.0), None)
+    packed = [history((4 * HOUR_MS + 2 * at * 60_000, f"a{at % 4}")) for at in range(40)]
+    made_by_then: list[int] = []
+    learn = noted.statistics.learn
+
+    def learning(*lesson: Any) -> None:
+        made_by_then.append(len(noted.clicked))
+        learn(*lesson)
+
+    noted.statistics.learn = learning  # type: ignore[method-assign]
+    told = lessons.clicks(packed, [[0]] * 40, [NOBODY] * 40, 9 * HOUR_MS, most=40)
+    assert noted.clicked == [[at % 4] for at in range(40)]
+    taught = [bool(unpack(each).lessons) for each in told]
+    # What 16 taught is learned before the next is made.
+    first, second = sum(taught[:LESSONS]), sum(taught[LESSONS : 2 * LESSONS])
+    assert first and second
+    assert made_by_then == [LESSONS] * first + [2 * LESSONS] * second
 
 
 def test_before_a_click_there_is_what_came_earlier() -> None:

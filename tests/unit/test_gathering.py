@@ -65,6 +65,20 @@ async def test_who_brings_more_than_may_wait_waits() -> None:
     run.cancel()
 
 
+async def test_who_is_to_stop_finishes_what_is_begun_and_begins_nothing_more() -> None:
+    gate = Gate()
+    gatherer = Gatherer(gate.process, 10, at_once=2)
+    run = asyncio.create_task(gatherer.run())
+    for partition in range(4):
+        await gatherer.put(chunk(partition, 2))
+        await settled()
+    assert gate.taken == [[0]]
+    gatherer.stop()
+    gate.open.set()
+    await run
+    assert gate.taken == [[0]]
+
+
 async def test_a_fault_ends_it_and_says_where_it_was() -> None:
     async def fail(chunks: Sequence[Chunk], _: Turn) -> None:
         raise ValueError(f"{len(chunks)} chunks")

@@ -113,13 +113,19 @@ def look(
 
 
 def reweigh(seen: Moment, weights: NDArray[np.float64]) -> Moment:
-    """Return what was seen as it looks by other weights, (rows, F); the first moment is used up.
+    """Return what was seen as it looks by other weights, (rows, F); nothing is in order yet.
 
     The best of each tag stay as they are.
     """
     by_kind = np.ascontiguousarray(_kind_weights(weights).T)
-    weigh_kinds(seen.features, seen.offered, seen.kind, by_kind, seen.of_kind)
-    return seen._replace(ordered=np.zeros_like(seen.ordered))
+    of_kind = np.empty_like(seen.of_kind)
+    weigh_kinds(seen.features, seen.offered, seen.kind, by_kind, of_kind)
+    return seen._replace(
+        of_kind=of_kind,
+        scores=np.zeros(seen.scores.shape, dtype=np.float32),
+        order=np.zeros(seen.order.shape, dtype=np.int32),
+        ordered=np.zeros_like(seen.ordered),
+    )
 
 
 def _in_order(

@@ -229,14 +229,14 @@ class Recommender:
         def learn(lessons: Sequence[Lesson]) -> None:
             for lesson in lessons:
                 if lesson.gradient.any():
-                    self.statistics.learn(lesson.gradient, lesson.spread, *lesson.kind)
+                    # In single precision, as it comes by the log.
+                    gradient = lesson.gradient.astype(np.float32)
+                    spread = lesson.spread.astype(np.float32)
+                    self.statistics.learn(gradient, spread, *lesson.kind)
             self._looks.weigh_anew()
 
-        num_changes = self.statistics.num_changes
-        with self.statistics.rehearsal():
+        with self._looks.aside(), self.statistics.rehearsal():
             yield learn
-        if self.statistics.num_changes != num_changes:
-            self._looks.weigh_anew()
 
     def learn_impression(
         self,

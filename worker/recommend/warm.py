@@ -19,6 +19,7 @@ from worker.recommend.click_log import pack_impression
 from worker.recommend.item_model import fit_item_model
 from worker.recommend.options import Options
 from worker.recommend.pages import Tastes
+from worker.recommend.reader_features import most_alike
 from worker.recommend.recommender import Recommender
 from worker.recommend.statistics import Statistics
 from worker.windows import gather
@@ -47,6 +48,10 @@ def warm_up() -> None:
         each[:] = 0.5
     ProfileWriter(catalogue, "").write(names, reading, estimates, interests, now)
     _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
+    with recommender.rehearsal() as learn:
+        learn([lesson])
+        recommender.lessons(reading, tastes, 10, np.array([0, 2]))
+    most_alike(np.ones((1, 2), dtype=np.float32), np.zeros((1, 1), dtype=np.int64))
     statistics.apply(pack_counted(history, [0, 1], lesson, np.ones(2, dtype=np.float32)), catalogue)
     shown = (np.array([1, 2]), np.array([True, False]))
     _, gradient = recommender.impression_lessons(reading, tastes, 10, [shown, shown])

@@ -118,7 +118,8 @@ class WorkerRecommender:
     def learn_batch(self, clicks: Sequence[tuple[int, int, int]]) -> None:
         """Learn from clicks that come at once, as a worker does when it has much to catch up with.
 
-        clicks: user, article and time of each. What is told of readers is not used.
+        clicks: user, article and time of each. Who teaches are the first by time, where a worker
+        takes the first by time of the first 512 readers. What is told of readers is not used.
         """
         by_user: dict[int, list[tuple[int, int]]] = {}
         for user, article, time_ms in clicks:
