@@ -183,7 +183,7 @@ class Allowance:
     def take(self, wanted: int) -> int:
         """Return how many of those wanted there may be: all, or as many groups as there can be.
 
-        >>> times_s = iter([0.0, 1.0, 1.0, 1.02, 1.05])
+        >>> times_s = iter([0.0, 0.0, 0.0, 0.02, 0.05])
         >>> allowance = Allowance(100.0, lambda: next(times_s))
         >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
         (16, 0, 0, 4)
