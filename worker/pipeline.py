@@ -120,8 +120,6 @@ class Pipeline:
         """
         self._num_in_progress += 1
         try:
-            if chunks[0].topic not in self._first_topics:
-                await self._let_others_go_first()
             await self._process_until_stored(chunks, turn)
         finally:
             self._num_in_progress -= 1
@@ -160,6 +158,9 @@ class Pipeline:
 
     async def _process(self, chunks: Sequence[Chunk], turn: Turn) -> None:
         async with turn.work:
+            if chunks[0].topic not in self._first_topics:
+                # In turn: a batch that looks a moment later would overtake one that waits here.
+                await self._let_others_go_first()
             num_withdrawals, began = self._erasures.num_withdrawals, self._overtaken.now()
             records = [record for chunk in chunks for record in chunk.records]
             intake = self._sort(records)

@@ -101,3 +101,20 @@ async def test_a_batch_is_stored_while_those_before_wait_for_brokers(
         assert brokers.arrived == list(range(num))
         assert [chunk.stored for chunk in chunks] == [each < num for each in range(3)]
     await asyncio.gather(*batches)
+
+
+async def test_a_batch_that_lets_articles_go_first_is_not_overtaken(
+    pipeline: Pipeline, brokers: Brokers, stored: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([True])  # articles wait while the first batch looks, and no more
+    monkeypatch.setattr(pipeline, "_is_pending", lambda _: next(looks, False))
+    turn = Turn()
+    chunks = [
+        Chunk(TOPICS.clicks, [Record(TOPICS.clicks, 0, offset, 0, None, None)])
+        for offset in range(2)
+    ]
+    batches = [asyncio.create_task(pipeline.process([chunk], turn)) for chunk in chunks]
+    for _ in chunks:
+        brokers.answers.put_nowait(None)
+    await asyncio.gather(*batches)
+    assert stored == [0, 1]
