@@ -58,7 +58,7 @@ DRAIN_S = 6.0
 """How long a stopping worker waits for the chunk in progress and its commit."""
 
 NEW_OBJECTS_PER_COLLECTION = 80_000
-"""About what a large batch of clicks creates; all but some exceptions go by counting references."""
+"""Ten for each click of a large batch; all but some exceptions go by counting references."""
 
 LAST_RESORT_S = 9.0
 """When a stopping worker leaves without more ado: container platforms kill after 10 s."""

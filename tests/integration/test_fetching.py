@@ -149,7 +149,7 @@ async def test_a_backlog_is_fetched_from_all_partitions_side_by_side(group: Grou
     for record in given:
         at[record.partition] = record.offset
         furthest = max(furthest, max(at.values()) - min(at.values()))
-    # One after another it would be 5,000.
+    # One after another it would be 4,999.
     assert furthest < each / 2
 
 
