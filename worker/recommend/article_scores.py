@@ -15,29 +15,21 @@ from worker.recommend.features import AGE, NUM_ARTICLE
 def settle(
     columns: NDArray[np.float32],
     offered: NDArray[np.int32],
-    kind: NDArray[np.int32],
     means: NDArray[np.float64],
     scale: NDArray[np.float64],
-    weights: NDArray[np.float32],
     place_of: NDArray[np.int32],
-    of_kind: NDArray[np.float32],
 ) -> None:
     """Take the means from what was measured, (A, M), and scale it, in place.
 
-    weights: (A, kinds), added for each kind of article. place_of: (N,), filled with the places of
-    those on offer. of_kind: (M,), what is added to the score of each for its kind.
+    place_of: (N,), filled with the places of those on offer.
     """
     factors = scale[:NUM_ARTICLE].astype(np.float32)
-    kinds = np.empty(BLOCK, dtype=np.int64)
     for start in range(0, len(offered), BLOCK):
         num = min(BLOCK, len(offered) - start)
-        own = of_kind[start : start + num]
-        own[:] = 0.0
         for at in range(num):
             place_of[offered[start + at]] = start + at
-            kinds[at] = kind[offered[start + at]]
         for feature in range(NUM_ARTICLE):
-            values, added = columns[feature, start : start + num], weights[feature]
+            values = columns[feature, start : start + num]
             mean, factor = means[feature], factors[feature]
             if feature == AGE:
                 for at in range(num):
@@ -46,8 +38,6 @@ def settle(
             else:
                 for at in range(num):
                     values[at] = np.float32(values[at] - mean) * factor
-            for at in range(num):
-                own[at] += added[np.uint64(kinds[at])] * values[at]
 
 
 @compiled
@@ -58,7 +48,7 @@ def weigh_kinds(
     weights: NDArray[np.float32],
     of_kind: NDArray[np.float32],
 ) -> None:
-    """Write what is added to the score of each article on offer for its kind, as `settle` does.
+    """Write what is added to the score of each article on offer for its kind.
 
     columns: (A, M), settled. weights: (A, kinds). of_kind: (M,).
     """

@@ -117,11 +117,8 @@ def reweigh(seen: Moment, weights: NDArray[np.float64]) -> Moment:
 
     The best of each tag stay as they are.
     """
-    by_kind = np.ascontiguousarray(_kind_weights(weights).T)
-    of_kind = np.empty_like(seen.of_kind)
-    weigh_kinds(seen.features, seen.offered, seen.kind, by_kind, of_kind)
     return seen._replace(
-        of_kind=of_kind,
+        of_kind=_of_kind(seen.features, seen.offered, seen.kind, weights),
         scores=np.zeros(seen.scores.shape, dtype=np.float32),
         order=np.zeros(seen.order.shape, dtype=np.int32),
         ordered=np.zeros_like(seen.ordered),
@@ -179,9 +176,7 @@ def _see(
         variances,
     )
     place = np.full(size, -1, dtype=np.int32)
-    of_kind = np.empty(len(offered), dtype=np.float32)
-    by_kind = np.ascontiguousarray(_kind_weights(weights).T)
-    settle(features, offered, kind, means, scale, by_kind, place, of_kind)
+    settle(features, offered, means, scale, place)
     ages_ms = np.maximum(now_ms - items.first_ms[:size], 0)
     return Moment(
         now_ms,
@@ -193,13 +188,26 @@ def _see(
         features,
         variances,
         kind,
-        of_kind,
+        _of_kind(features, offered, kind, weights),
         np.zeros((NUM_READER_KINDS, size), dtype=np.float32),
         np.zeros((NUM_READER_KINDS, min(LISTED, len(offered))), dtype=np.int32),
         np.zeros(NUM_READER_KINDS, dtype=np.bool_),
         np.empty((0, PER_TAG), dtype=np.int32),
         offered[_first(age_keys, min(NEWEST, len(offered)))],
     )
+
+
+def _of_kind(
+    features: NDArray[np.float32],
+    offered: NDArray[np.int32],
+    kind: NDArray[np.int32],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Return what is added to the score of each article on offer for its kind, (M,)."""
+    by_kind = np.ascontiguousarray(_kind_weights(weights).T)
+    added = np.empty(len(offered), dtype=np.float32)
+    weigh_kinds(features, offered, kind, by_kind, added)
+    return added
 
 
 def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
