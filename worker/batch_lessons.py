@@ -31,11 +31,12 @@ MOST_LESSONS = 64
 """Of the clicks of a batch, at once."""
 
 CLICKS_PER_LESSON = 125
-"""Of a batch large enough for more than `LESSONS`."""
+"""Of a large batch: these are not counted against `LESSONS_PER_S`. What a backlog teaches is not
+to depend on how fast it is worked off."""
 
 LESSONS_PER_S = 100.0
-"""Where batches are small and come fast, nearly every click would teach, and lessons take longer
-than pages do."""
+"""Beside one for `CLICKS_PER_LESSON` clicks. Where batches are small and come fast, nearly every
+click would teach, and lessons take longer than pages do."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -70,20 +71,22 @@ class BatchLessons:
         memberships: Sequence[NDArray[np.float32]],
         now_ms: int,
         objecting: NDArray[np.bool_] | None = None,
-        most: int = LESSONS,
+        num_clicks: int = 1,
     ) -> list[bytes]:
         """Return what the click log is told of each reader, `b""` where nothing counts.
 
         counted: positions, in the merged history, of the new clicks that count; of a reader who
         teaches, the first of them does, seen with what the reader had read before it.
         memberships: (S,) each, in the segments of readers, after all of it. now_ms: no lesson is
-        seen from later, whatever the time of its click. objecting: see `Eye.see`. most: so
-        many teach, of a batch that comes in parts of the first: later ones lack more.
+        seen from later, whatever the time of its click. objecting: see `Eye.see`. num_clicks: of
+        the batch that these readers are the first part of; 0 of a later part, which teaches
+        nothing: it would lack more.
         """
         first = {i: max(positions) for i, positions in enumerate(counted) if positions}
         times_ms = {i: min(_time_of(histories[i], at), now_ms) for i, at in first.items()}
         learned: dict[int, tuple[Lesson, NDArray[np.float32]]] = {}
-        groups = _moments(times_ms, now_ms, self._for_clicks.take(min(most, len(first))))
+        most = self._for_clicks.take(min(lessons_of(num_clicks), len(first)), num_clicks)
+        groups = _moments(times_ms, now_ms, most)
         with self._recommender.rehearsal() as learn:
             by_these_weights: list[Lesson] = []
             for group, moment_ms in groups:
@@ -124,8 +127,8 @@ class BatchLessons:
     ) -> list[bytes]:
         """Return what the click log is told of each impression, `b""` where no article is known.
 
-        before: what the reader of each had clicked until then. now_ms, objecting, most: as for
-        `clicks`.
+        before: what the reader of each had clicked until then. now_ms, objecting: as for `clicks`.
+        most: so many teach.
         """
         shown = [self._known(each) for each in impressions]
         gradients: dict[int, NDArray[np.float64] | None] = {}
@@ -162,16 +165,17 @@ class BatchLessons:
 def lessons_of(num: int) -> int:
     """Return how many of so many clicks that come at once teach, at most.
 
-    >>> lessons_of(1), lessons_of(2000), lessons_of(4000), lessons_of(8000), lessons_of(99_999)
-    (16, 16, 32, 64, 64)
+    >>> [lessons_of(num) for num in (0, 1, 2000, 4000, 8000, 99_999)]
+    [0, 16, 16, 32, 64, 64]
     """
-    return min(max(LESSONS, num // CLICKS_PER_LESSON), MOST_LESSONS)
+    return min(max(LESSONS, num // CLICKS_PER_LESSON), MOST_LESSONS) if num else 0
 
 
 class Allowance:
-    """So many lessons a second; per_s: None for however many.
+    """So many lessons a second, and one for `CLICKS_PER_LESSON` clicks that come at once.
 
-    All of a group or none: one lesson takes 0.7 ms, sixteen together 2.4.
+    All of a group or none: one lesson takes 0.7 ms, sixteen together 2.4. per_s: None for however
+    many.
     """
 
     def __init__(self, per_s: float | None, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -180,22 +184,27 @@ class Allowance:
         self._saved = float(LESSONS)
         self._last_s = clock_s()
 
-    def take(self, wanted: int) -> int:
+    def take(self, wanted: int, num_clicks: int = 0) -> int:
         """Return how many of those wanted there may be: all, or as many groups as there can be.
 
-        >>> times_s = iter([0.0, 0.0, 0.0, 0.02, 0.05])
+        num_clicks: that come at once.
+
+        >>> times_s = iter([0.0, 0.0, 0.0, 0.02, 0.05, 0.05])
         >>> allowance = Allowance(100.0, lambda: next(times_s))
         >>> allowance.take(20), allowance.take(4), allowance.take(4), allowance.take(4)
         (16, 0, 0, 4)
+        >>> allowance.take(64, 8000)
+        64
         """
         if self._per_s is None:
             return wanted
         now_s = self._clock_s()
         self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, MOST_LESSONS)
         self._last_s = now_s
-        if self._saved < wanted:
-            wanted = int(self._saved) // LESSONS * LESSONS
-        self._saved -= wanted
+        paid = num_clicks // CLICKS_PER_LESSON
+        if paid + self._saved < wanted:
+            wanted = int(paid + self._saved) // LESSONS * LESSONS
+        self._saved -= max(wanted - paid, 0)
         return wanted
 
 

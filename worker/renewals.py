@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from schemas.history import ENTRY_BYTES, HEADER_BYTES, merge
-from worker.batch_lessons import BatchLessons, lessons_of
+from worker.batch_lessons import BatchLessons
 from worker.counting import counted_positions
 from worker.front_pages import FrontPages
 from worker.metrics import Metrics
@@ -59,7 +59,7 @@ class Renewals:
         from, epoch milliseconds.
         """
         user_ids = list(clicks)
-        teaching = lessons_of(sum(map(len, clicks.values())))
+        num_clicks = sum(map(len, clicks.values()))
         updates: list[ReaderUpdate] = []
         writes = []
         try:
@@ -67,8 +67,8 @@ class Renewals:
                 part = slice(start, start + READERS_PER_PART)
                 own = {user_id: clicks[user_id] for user_id in user_ids[part]}
                 with self._metrics.stage("compute"):
-                    made = await self._make(own, held.of(part), now_ms, news_ms, teaching)
-                teaching = 0
+                    made = await self._make(own, held.of(part), now_ms, news_ms, num_clicks)
+                num_clicks = 0  # only the first part teaches
                 updates += made
                 writes.append(asyncio.create_task(self._write(made)))
                 for _ in range(STEPS_TO_SEND):
@@ -91,7 +91,7 @@ class Renewals:
         found: Held,
         now_ms: int,
         news_ms: int,
-        teaching: int,
+        num_clicks: int,
     ) -> list[ReaderUpdate]:
         """Return what is to be stored of the readers who have a click at all."""
         user_ids, held = list(clicks), found.histories
@@ -116,7 +116,7 @@ class Renewals:
             [page.membership for page in pages],
             news_ms,
             objections(preferences),
-            teaching,
+            num_clicks,
         )
         return [
             ReaderUpdate(

@@ -24,7 +24,7 @@ NUM_READERS = 4 * READERS_PER_PART + 10 * CLICKS_PER_LESSON
 NOW_MS = 1_800_000_000_000
 
 
-@pytest.mark.parametrize("per_s", [None, 1_000_000.0])
+@pytest.mark.parametrize("per_s", [None, 0.0])  # a backlog teaches as much, however fast
 async def test_a_batch_of_many_parts_counts_all_clicks_and_teaches_its_first_ones(
     client: Client, bundle: Path, per_s: float | None
 ) -> None:

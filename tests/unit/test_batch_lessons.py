@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from schemas.history import article_ref, merge, num_clicks, pack_entry
 from tests.tiny_streams import HOUR_MS, stream_of
 from worker.batch_lessons import (
+    CLICKS_PER_LESSON,
     LESSONS,
     LESSONS_PER_S,
     MOST_LESSONS,
@@ -199,7 +200,7 @@ def test_a_large_batch_teaches_in_groups_each_by_the_weights_that_those_before_l
         part = packed[first:last]
         nobody = [NOBODY] * len(part)
         return unpack(
-            b"".join(lessons.clicks(part, [[0]] * len(part), nobody, now_ms, None, 99))
+            b"".join(lessons.clicks(part, [[0]] * len(part), nobody, now_ms, None, 8000))
         ).lessons
 
     taught = teach(0, 40)
@@ -261,7 +262,7 @@ def test_lessons_minutes_apart_learn_from_each_other_group_by_group() -> None:
         learn(*lesson)
 
     noted.statistics.learn = learning  # type: ignore[method-assign]
-    told = lessons.clicks(packed, [[0]] * 40, [NOBODY] * 40, 9 * HOUR_MS, most=40)
+    told = lessons.clicks(packed, [[0]] * 40, [NOBODY] * 40, 9 * HOUR_MS, num_clicks=40 * CLICKS_PER_LESSON)
     assert noted.clicked == [[at % 4] for at in range(40)]
     taught = [bool(unpack(each).lessons) for each in told]
     # What 16 taught is learned before the next is made.
@@ -278,7 +279,7 @@ def test_before_a_click_there_is_what_came_earlier() -> None:
 def test_a_later_part_of_a_batch_counts_and_teaches_nothing() -> None:
     lessons, noted = noting()
     packed = [history((HOUR_MS + at, "a1")) for at in range(LESSONS)]
-    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, most=0)
+    told = lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS, num_clicks=0)
     assert len(unpack(b"".join(told)).clicks.counted) == LESSONS
     assert not noted.clicked
     lessons.clicks(packed, [[0]] * LESSONS, [NOBODY] * LESSONS, 2 * HOUR_MS)

@@ -15,7 +15,7 @@ from schemas.encoded import EncodedArticle
 from schemas.history import article_ref, merge, pack_entry
 from schemas.tokenizer import article_text
 from worker.articles import KEPT_CHARACTERS
-from worker.batch_lessons import BatchLessons, before_click, lessons_of, members, pack_counted
+from worker.batch_lessons import BatchLessons, before_click, members, pack_counted
 from worker.catalogue import Catalogue
 from worker.counting import counted_positions
 from worker.eye import Eye
@@ -131,7 +131,7 @@ class WorkerRecommender:
             [counted for _, counted in merged],
             list(members(self._eye.see(histories).tastes)),
             max(time_ms for _, _, time_ms in clicks),
-            most=lessons_of(len(clicks)),
+            num_clicks=len(clicks),
         )
         self._apply(told)
 
