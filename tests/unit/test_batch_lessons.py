@@ -262,7 +262,9 @@ def test_lessons_minutes_apart_learn_from_each_other_group_by_group() -> None:
         learn(*lesson)
 
     noted.statistics.learn = learning  # type: ignore[method-assign]
-    told = lessons.clicks(packed, [[0]] * 40, [NOBODY] * 40, 9 * HOUR_MS, num_clicks=40 * CLICKS_PER_LESSON)
+    told = lessons.clicks(
+        packed, [[0]] * 40, [NOBODY] * 40, 9 * HOUR_MS, num_clicks=40 * CLICKS_PER_LESSON
+    )
     assert noted.clicked == [[at % 4] for at in range(40)]
     taught = [bool(unpack(each).lessons) for each in told]
     # What 16 taught is learned before the next is made.
