@@ -9,7 +9,7 @@ from typing import Any
 from schemas.history import ENTRY_BYTES, merge
 from worker.article_store import ArticleStore
 from worker.articles import Articles
-from worker.batch_lessons import BatchLessons, lessons_of
+from worker.batch_lessons import BatchLessons
 from worker.catalogue import Catalogue
 from worker.click_log import ClickLog
 from worker.counting import counted_positions
@@ -119,9 +119,12 @@ class Parts:
                 for user_id, before, after in zip(user_ids, packed, histories, strict=True)
             ]
             memberships = [page.membership for page in pages]
-            most = lessons_of(sum(map(len, clicks.values())))
             told = self.lessons.clicks(
-                histories, counted, memberships, self.newest_click_ms, most=most
+                histories,
+                counted,
+                memberships,
+                self.newest_click_ms,
+                num_clicks=sum(map(len, clicks.values())),
             )
         return [
             ReaderUpdate(
