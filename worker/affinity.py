@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from schemas.bundle import TagAffinity
 from worker.catalogue import Catalogue
+from worker.compiled import compiled
 from worker.model import Estimates
 
 
@@ -47,19 +48,38 @@ def membership(estimates: Estimates, bounds: NDArray[np.float64]) -> NDArray[np.
 
     bounds: (A,) inner bounds of the age bands in years, ascending.
     """
-    female = estimates.female[:, None]
-    z = (bounds - estimates.age_years[:, None]) / estimates.age_sd[:, None]  # (B, A)
-    below = np.concatenate([np.zeros_like(female), normal_cdf(z), np.ones_like(female)], axis=1)
-    ages = np.diff(below, axis=1)
-    return np.concatenate([female, 1.0 - female, estimates.income, ages], axis=1).astype(np.float32)
+    num_readers, num_groups = estimates.income.shape
+    found = np.empty((num_readers, 2 + num_groups + len(bounds) + 1), dtype=np.float32)
+    _fill(*estimates, bounds, found)
+    return found
 
 
-def normal_cdf(z: NDArray[np.float64]) -> NDArray[np.float64]:
+@compiled
+def _fill(
+    age_years: NDArray[np.float32],
+    age_sd: NDArray[np.float32],
+    income: NDArray[np.float32],
+    female: NDArray[np.float32],
+    bounds: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    first = 2 + income.shape[1]
+    for reader in range(len(out)):
+        out[reader, 0] = female[reader]
+        out[reader, 1] = np.float32(1.0) - female[reader]
+        out[reader, 2:first] = income[reader]
+        below = 0.0
+        for band in range(len(bounds)):
+            up_to = normal_cdf((bounds[band] - age_years[reader]) / age_sd[reader])
+            out[reader, first + band] = up_to - below
+            below = up_to
+        out[reader, first + len(bounds)] = 1.0 - below
+
+
+@compiled
+def normal_cdf(z: float) -> float:
     """Return the standard normal distribution function, to within 0.0003.
-
-    >>> float(normal_cdf(np.array([0.0]))[0])
-    0.5
 
     Source: Page, "Approximations to the cumulative normal function", Applied Statistics 1977.
     """
-    return 0.5 * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3)))
+    return 0.5 * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z * z * z)))

@@ -68,16 +68,34 @@ def read(histories: Sequence[bytes], catalogue: Catalogue, window_size: int) -> 
     np.cumsum(sizes, out=starts[1:])
     times_ms, refs = read_entries(body)
     rows = catalogue.find(refs)
-    offsets = np.arange(window_size)
-    present = offsets < np.diff(starts)[:, None]  # (R, N)
-    window = np.where(present, starts[:-1, None] + offsets, len(rows))
-    known = present & (np.append(rows, -1)[window] >= 0)
+    shape = (len(histories), window_size)
+    window = np.full(shape, len(rows), dtype=np.int64)
+    present, known = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    _fill_windows(starts, rows, window, present, known)
     return Reading(starts, times_ms, rows, window, present, known)
+
+
+@compiled
+def _fill_windows(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    window: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+) -> None:
+    for reader in range(len(window)):
+        start = starts[reader]
+        for place in range(min(starts[reader + 1] - start, window.shape[1])):
+            window[reader, place] = start + place
+            present[reader, place] = True
+            known[reader, place] = rows[start + place] >= 0
 
 
 def unknown_refs(reading: Reading, histories: Sequence[bytes]) -> list[list[bytes]]:
     """Return, for each reader, the references of the window's unknown articles, newest first."""
     missing: list[list[bytes]] = [[] for _ in histories]
+    if not (reading.rows < 0).any():
+        return missing
     for reader, click in np.argwhere(reading.present & ~reading.known):
         end = HEADER_BYTES + (int(click) + 1) * ENTRY_BYTES
         missing[reader].append(histories[reader][end - REF_BYTES : end])

@@ -30,6 +30,8 @@ class Look(NamedTuple):
     """What was seen from a moment, and by what weights: a page is made by the same all through."""
 
     moment: Moment
+    newest_vectors: NDArray[np.float32]
+    """(n, D) of the newest articles."""
     weights: NDArray[np.float64]
     scale: NDArray[np.float64]
     layout: tuple[int, ...]
@@ -89,7 +91,7 @@ class Looks:
             weights, scale = self._weights(), statistics.scale
             num_changes, at_s, took_s = statistics.num_changes, began_s, 0.0
         else:
-            _, weights, scale, _, num_changes, at_s, took_s = kept
+            _, _, weights, scale, _, num_changes, at_s, took_s = kept
             if self._is_by_old_weights:
                 weights = self._weights()
                 kept = kept._replace(moment=reweigh(kept.moment, weights))
@@ -111,7 +113,8 @@ class Looks:
             None if kept is None else kept.moment,
         )
         took_s += self._clock_s() - began_s
-        self._last = Look(moment, weights, scale, layout.state, num_changes, at_s, took_s)
+        vectors = layout.articles.vectors[moment.newest] if kept is None else kept.newest_vectors
+        self._last = Look(moment, vectors, weights, scale, layout.state, num_changes, at_s, took_s)
         return self._last
 
     def _will_do(self, kept: Look, now_ms: int) -> bool:

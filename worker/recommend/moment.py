@@ -35,6 +35,9 @@ PER_TAG = 12
 NEWEST = 512
 """Articles among which those are looked for that are about what a reader reads."""
 
+_LENGTHS = np.asarray(LENGTHS, dtype=np.int64)
+_GAPS = np.asarray(GAPS_MS, dtype=np.int64)
+
 
 class Moment(NamedTuple):
     """N articles seen from one moment.
@@ -210,11 +213,15 @@ def _of_kind(
     return added
 
 
+@compiled
 def kinds_of(num_clicks: NDArray[np.int64], gaps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the kinds that occur among readers, sorted; as `readers.kind_of` numbers them."""
-    lengths = np.searchsorted(LENGTHS, num_clicks, side="right")
-    gaps = np.searchsorted(GAPS_MS, gaps_ms, side="right")
-    return np.unique(lengths * NUM_GAPS + gaps)
+    occurs = np.zeros(NUM_READER_KINDS, dtype=np.bool_)
+    for reader in range(len(num_clicks)):
+        length = np.searchsorted(_LENGTHS, num_clicks[reader], side="right")
+        gap = np.searchsorted(_GAPS, gaps_ms[reader], side="right")
+        occurs[length * NUM_GAPS + gap] = True
+    return np.flatnonzero(occurs)
 
 
 def _reader_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -28,14 +28,14 @@ from worker.recommend.features import (
 from worker.recommend.layout import Layout
 from worker.recommend.lessons import learn_click, learn_shown
 from worker.recommend.looks import Look, Looks
-from worker.recommend.moment import Moment, kinds_of
+from worker.recommend.moment import kinds_of
 from worker.recommend.options import Options
 from worker.recommend.pages import Lesson, Ranked, Tastes
 from worker.recommend.rank import describe, explain, rank_readers, strongest_links
 from worker.recommend.reader_features import mean_vectors, most_alike
 from worker.recommend.readers import Kind, Readers, only
 from worker.recommend.segments import segment_lift
-from worker.recommend.selection import select
+from worker.recommend.selection import pick, select
 from worker.recommend.statistics import Statistics
 
 CONSIDERED = 3
@@ -116,14 +116,15 @@ class Recommender:
             options.max_per_source,
             chosen,
         )
-        at = np.arange(shape[0])[:, None]
-        page = np.where(chosen < 0, -1, best[at, chosen])
-        page_scores = np.where(chosen < 0, np.float32(0.0), scores[at, chosen])
+        page = np.empty_like(chosen)
+        page_scores = np.empty(page.shape, dtype=np.float32)
+        page_own = np.empty((*page.shape, NUM_READER), dtype=np.float32)
+        pick(chosen, best, scores, own, page, page_scores, page_own)
         page_features = np.zeros((*page.shape, NUM_FEATURES), dtype=np.float32)
         page_weights = np.zeros((*page.shape, NUM_FEATURES))
         explain(
             page,
-            own[at, chosen],
+            page_own,
             moment,
             readers,
             weights,
@@ -147,9 +148,13 @@ class Recommender:
             )
         links = np.full(page.shape, -1, dtype=np.int64)
         strongest_links(items, co, readers, page, links)
-        row_of = np.append(self._layout.row_of, -1)  # -1 stands for nothing there, too
-        rows, linked = row_of[page], row_of[links]
+        rows, linked = self._rows_of(page), self._rows_of(links)
         return Ranked(rows, page_scores, page_features, page_weights, common, linked, explored)
+
+    def _rows_of(self, articles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the catalogue rows of articles; -1 stands for none in both."""
+        row_of = self._layout.row_of
+        return np.where(articles < 0, -1, row_of[articles]) if len(row_of) else articles
 
     def score(
         self,
@@ -317,19 +322,19 @@ class Recommender:
             np.concatenate([affinity.astype(np.float32), nothing], axis=1),
             languages,
             taste,
-            self._near(taste, seen.moment),
+            self._near(taste, seen),
             np.zeros(num_readers + 1, dtype=np.int64),
             np.empty(0, dtype=np.int64),
         )
         return seen, readers
 
-    def _near(self, tastes: NDArray[np.float32], moment: Moment) -> NDArray[np.int64]:
+    def _near(self, tastes: NDArray[np.float32], seen: Look) -> NDArray[np.int64]:
         """Return the newest articles that are most about what each reader reads, (B, NEAR)."""
-        recent = moment.newest
+        recent = seen.moment.newest
         if "content" in self.options.sources_off or len(recent) <= NEAR or not tastes.any():
             return np.empty((len(tastes), 0), dtype=np.int64)
         nearest = np.empty((len(tastes), NEAR), dtype=np.int64)
-        most_alike(tastes @ self._layout.articles.vectors[recent].T, nearest)
+        most_alike(tastes @ seen.newest_vectors.T, nearest)
         near: NDArray[np.int64] = recent[nearest].astype(np.int64)
         return near
 

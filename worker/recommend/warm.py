@@ -9,6 +9,7 @@ import numpy as np
 from schemas.encoded import EncodedArticle
 from schemas.history import HEADER_BYTES, article_ref, merge, pack_entry
 from schemas.timestamps import from_ms
+from worker.affinity import membership
 from worker.batch_lessons import pack_counted
 from worker.catalogue import Catalogue
 from worker.model import no_estimates
@@ -21,6 +22,7 @@ from worker.recommend.options import Options
 from worker.recommend.pages import Tastes
 from worker.recommend.reader_features import most_alike
 from worker.recommend.recommender import Recommender
+from worker.recommend.segments import AGE_BOUNDS
 from worker.recommend.statistics import Statistics
 from worker.windows import gather
 
@@ -47,6 +49,7 @@ def warm_up() -> None:
     for each in estimates:
         each[:] = 0.5
     ProfileWriter(catalogue, "").write(names, reading, estimates, interests, now)
+    membership(estimates, AGE_BOUNDS)
     _, lesson = recommender.lessons(reading, tastes, 10, np.array([0, 2]))
     with recommender.rehearsal() as learn:
         learn([lesson])
