@@ -10,6 +10,9 @@ from worker.catalogue import Catalogue
 from worker.compiled import compiled
 from worker.model import Estimates
 
+LEAST_SD = np.float32(1e-6)
+"""Years."""
+
 
 class AffinityTable:
     """The bundle's tag affinity, ready to be looked up by catalogue tag.
@@ -69,8 +72,9 @@ def _fill(
         out[reader, 1] = np.float32(1.0) - female[reader]
         out[reader, 2:first] = income[reader]
         below = 0.0
+        sd = max(age_sd[reader], LEAST_SD)  # compiled code raises where it would divide by 0
         for band in range(len(bounds)):
-            up_to = normal_cdf((bounds[band] - age_years[reader]) / age_sd[reader])
+            up_to = normal_cdf((bounds[band] - age_years[reader]) / sd)
             out[reader, first + band] = up_to - below
             below = up_to
         out[reader, first + len(bounds)] = 1.0 - below

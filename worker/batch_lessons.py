@@ -31,12 +31,12 @@ MOST_LESSONS = 64
 """Of the clicks of a batch, at once."""
 
 CLICKS_PER_LESSON = 125
-"""Of a large batch: these are not counted against `LESSONS_PER_S`. What a backlog teaches is not
-to depend on how fast it is worked off."""
+"""Of a large batch, and beside `LESSONS_PER_S`: what a backlog teaches is not to depend on how fast
+it is worked off."""
 
 LESSONS_PER_S = 100.0
-"""Beside one for `CLICKS_PER_LESSON` clicks. Where batches are small and come fast, nearly every
-click would teach, and lessons take longer than pages do."""
+"""Where batches are small and come fast, nearly every click would teach, and lessons take longer
+than pages do."""
 
 SAME_MOMENT_MS = 60_000
 """Within such a time the news look the same."""
@@ -172,7 +172,7 @@ def lessons_of(num: int) -> int:
 
 
 class Allowance:
-    """So many lessons a second, and one for `CLICKS_PER_LESSON` clicks that come at once.
+    """So many lessons a second, and one for `CLICKS_PER_LESSON` clicks.
 
     All of a group or none: one lesson takes 0.7 ms, sixteen together 2.4. per_s: None for however
     many.
@@ -187,7 +187,7 @@ class Allowance:
     def take(self, wanted: int, num_clicks: int = 0) -> int:
         """Return how many of those wanted there may be: all, or as many groups as there can be.
 
-        num_clicks: that come at once.
+        num_clicks: that have come.
 
         >>> times_s = iter([0.0, 0.0, 0.0, 0.02, 0.05, 0.05])
         >>> allowance = Allowance(100.0, lambda: next(times_s))
@@ -199,12 +199,12 @@ class Allowance:
         if self._per_s is None:
             return wanted
         now_s = self._clock_s()
-        self._saved = min(self._saved + (now_s - self._last_s) * self._per_s, MOST_LESSONS)
+        more = (now_s - self._last_s) * self._per_s + num_clicks / CLICKS_PER_LESSON
+        self._saved = min(self._saved + more, MOST_LESSONS)
         self._last_s = now_s
-        paid = num_clicks // CLICKS_PER_LESSON
-        if paid + self._saved < wanted:
-            wanted = int(paid + self._saved) // LESSONS * LESSONS
-        self._saved -= max(wanted - paid, 0)
+        if self._saved < wanted:
+            wanted = int(self._saved) // LESSONS * LESSONS
+        self._saved -= wanted
         return wanted
 
 
