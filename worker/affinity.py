@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from schemas.bundle import TagAffinity
 from worker.catalogue import Catalogue
 from worker.compiled import compiled
-from worker.model import Estimates
-
-LEAST_SD = np.float32(1e-6)
-"""Years."""
+from worker.model import LEAST_SD_YEARS, Estimates
 
 
 class AffinityTable:
@@ -72,7 +69,7 @@ def _fill(
         out[reader, 1] = np.float32(1.0) - female[reader]
         out[reader, 2:first] = income[reader]
         below = 0.0
-        sd = max(age_sd[reader], LEAST_SD)  # compiled code raises where it would divide by 0
+        sd = max(age_sd[reader], LEAST_SD_YEARS)  # compiled code raises where it would divide by 0
         for band in range(len(bounds)):
             up_to = normal_cdf((bounds[band] - age_years[reader]) / sd)
             out[reader, first + band] = up_to - below

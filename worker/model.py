@@ -50,6 +50,9 @@ SHORTEST_WINDOW = 8
 """Clicks. One more window size is one more run of `ROWS_PER_RUN` for a batch of a few readers;
 from a window of 8 to one of 1, the profile head saves a tenth."""
 
+LEAST_SD_YEARS = 0.01
+"""Of an age: a profile says no less, and who has less counts as if it were this."""
+
 
 class Estimates(NamedTuple):
     """What the heads say of B readers.

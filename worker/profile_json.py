@@ -26,13 +26,12 @@ from worker.json_bytes import (
     utc_time,
     whole,
 )
-from worker.model import Estimates
+from worker.model import LEAST_SD_YEARS, Estimates
 from worker.reading import Reading
 
 PROFILE_TAGS = 10
 """Tag interests listed in a profile."""
 
-LEAST_SD_YEARS = 0.01
 _YEAR_SCALE = 100.0
 _COMMA = 44
 

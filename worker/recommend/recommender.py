@@ -35,7 +35,7 @@ from worker.recommend.rank import describe, explain, rank_readers, strongest_lin
 from worker.recommend.reader_features import mean_vectors, most_alike
 from worker.recommend.readers import Kind, Readers, only
 from worker.recommend.segments import segment_lift
-from worker.recommend.selection import pick, select
+from worker.recommend.selection import select
 from worker.recommend.statistics import Statistics
 
 CONSIDERED = 3
@@ -116,15 +116,14 @@ class Recommender:
             options.max_per_source,
             chosen,
         )
-        page = np.empty_like(chosen)
-        page_scores = np.empty(page.shape, dtype=np.float32)
-        page_own = np.empty((*page.shape, NUM_READER), dtype=np.float32)
-        pick(chosen, best, scores, own, page, page_scores, page_own)
+        at = np.arange(shape[0])[:, None]
+        page = np.where(chosen < 0, -1, best[at, chosen])
+        page_scores = np.where(chosen < 0, np.float32(0.0), scores[at, chosen])
         page_features = np.zeros((*page.shape, NUM_FEATURES), dtype=np.float32)
         page_weights = np.zeros((*page.shape, NUM_FEATURES))
         explain(
             page,
-            page_own,
+            own[at, chosen],
             moment,
             readers,
             weights,

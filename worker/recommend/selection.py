@@ -156,30 +156,3 @@ def _over(
         if same >= max_per_tag:
             return True
     return False
-
-
-@compiled
-def pick(
-    chosen: NDArray[np.int64],
-    best: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    own: NDArray[np.float32],
-    page: NDArray[np.int64],
-    page_scores: NDArray[np.float32],
-    page_own: NDArray[np.float32],
-) -> None:
-    """Write what is chosen of each reader's best articles, -1 and zeros where there is no more.
-
-    chosen: (B, k) places among the best, as from `select`. best, scores: (B, M); own: (B, M, R).
-    """
-    for reader in range(len(chosen)):
-        for place in range(chosen.shape[1]):
-            at = chosen[reader, place]
-            if at < 0:
-                page[reader, place] = -1
-                page_scores[reader, place] = 0.0
-                page_own[reader, place] = 0.0
-            else:
-                page[reader, place] = best[reader, at]
-                page_scores[reader, place] = scores[reader, at]
-                page_own[reader, place] = own[reader, at]
